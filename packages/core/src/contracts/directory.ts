@@ -1,0 +1,120 @@
+import type { Observable } from 'rxjs'
+
+/** A node as the directory knows it. */
+export interface NodeInfo {
+  /** Random, new for every start of a process: tells a restarted node from its former life. */
+  readonly nodeId: string
+  readonly name: string
+  /** Where its RpcService is reached; absent for a pure client. */
+  readonly rpcEndpoint?: string
+  readonly segments: readonly SegmentInfo[]
+}
+
+export interface SegmentInfo {
+  /** `<node name>/<tier name>` */
+  readonly name: string
+  readonly kind: string
+  readonly priority: number
+  readonly tags: readonly string[]
+  readonly capacityBytes: number
+  readonly usedBytes: number
+}
+
+/** One node that can serve a key. */
+export interface ReplicaRoute {
+  readonly nodeId: string
+  readonly rpcEndpoint: string
+  readonly segment: string
+}
+
+export interface ReadRoute {
+  readonly byteLength: number
+  readonly generation: number
+  readonly replicas: readonly ReplicaRoute[]
+}
+
+export interface WriteRouteRequest {
+  readonly key: string
+  readonly byteLength: number
+  /** Candidates wanted, best first. */
+  readonly candidatesMax: number
+  /** Node or segment names to put first. */
+  readonly preferredSegments: readonly string[]
+}
+
+export interface WriteCandidate {
+  readonly nodeId: string
+  readonly nodeName: string
+  readonly rpcEndpoint: string
+  readonly availableBytes: number
+  readonly score: number
+}
+
+export interface WriteRoute {
+  /** Set when the key is there already: who has it. */
+  readonly existing?: ReadRoute
+  readonly candidates: readonly WriteCandidate[]
+}
+
+export interface ReplicaAdd {
+  readonly key: string
+  readonly byteLength: number
+  readonly generation: number
+  /** Segment name. */
+  readonly segment: string
+}
+
+export interface ReplicaRemove {
+  readonly key: string
+  readonly segment: string
+  /** Ignored where the directory knows a newer generation in that segment. */
+  readonly generation: number
+}
+
+/**
+ * `ok`: recorded. `stale`: a newer generation is known, the caller should drop its replica.
+ * `exceeded`: enough owners have it already, likewise.
+ */
+export type ReplicaAddResult = 'ok' | 'stale' | 'exceeded'
+
+export interface DirectoryHandlers {
+  /** The directory asks this node to drop keys up to a generation; answers how many it held. */
+  removeLocal(keys: readonly string[], generationMax: number): Promise<number>
+  /** The directory asks to drop everything, or what a regular expression matches. */
+  removeWhere(pattern: string | undefined): Promise<number>
+  /** Everything this node holds, for the directory to be complete again. */
+  snapshot(): Iterable<ReplicaAdd>
+  /** Fresh usage for the heartbeat. */
+  segments(): readonly SegmentInfo[]
+}
+
+/** `away`: unreachable; the node serves what it holds and what it has cached. */
+export type DirectoryState = 'joining' | 'connected' | 'away'
+
+/** What a node asks of the master. Soft state about keys: their owners hold the truth. */
+export interface Directory {
+  readonly state: DirectoryState
+  readonly state$: Observable<DirectoryState>
+  /** Registers and keeps heartbeats going until `leave`. Settles when first registered or when `signal` aborts. */
+  join(node: NodeInfo, handlers: DirectoryHandlers, signal: AbortSignal): Promise<void>
+  leave(): Promise<void>
+  exists(keys: readonly string[], signal?: AbortSignal): Promise<boolean[]>
+  readRoutes(keys: readonly string[], signal?: AbortSignal): Promise<Array<ReadRoute | undefined>>
+  writeRoutes(requests: readonly WriteRouteRequest[], signal?: AbortSignal): Promise<WriteRoute[]>
+  syncReplicas(
+    adds: readonly ReplicaAdd[],
+    removes: readonly ReplicaRemove[],
+    signal?: AbortSignal,
+  ): Promise<ReplicaAddResult[]>
+  /** A route led to a node that does not have the key. */
+  reportStale(routes: ReadonlyArray<{ readonly key: string; readonly nodeId: string }>): Promise<void>
+  /** True where the key was there. The owners have dropped it when this settles, or the error says which could not be reached. */
+  remove(keys: readonly string[], signal?: AbortSignal): Promise<boolean[]>
+  removeByRegex(pattern: string, signal?: AbortSignal): Promise<number>
+  removeAll(signal?: AbortSignal): Promise<number>
+  /** Keys in no order, one page after another, at most `limit`. */
+  list(
+    options?: { readonly prefix?: string; readonly limit?: number },
+    signal?: AbortSignal,
+  ): Promise<string[]>
+}
