@@ -26,8 +26,8 @@ const UNITS: Readonly<Record<string, number>> = {
 }
 
 /**
- * Bytes from a number or a string such as `16GB`, `64 MiB`, `4096`. As in the reference system, GB and GiB both mean 2^30.
- * Undefined when it is neither, or not a whole number of bytes.
+ * Bytes from a number or a string such as `16GB`, `64 MiB`, `4096`. As in the reference system, GB and GiB
+ * both mean 2^30. Undefined when it is neither, or not a whole number of bytes.
  */
 export function parseBytes(value: number | string): number | undefined {
   if (typeof value === 'number') return Number.isSafeInteger(value) && value >= 0 ? value : undefined

@@ -95,7 +95,10 @@ export type DirectoryState = 'joining' | 'connected' | 'away'
 export interface Directory {
   readonly state: DirectoryState
   readonly state$: Observable<DirectoryState>
-  /** Registers and keeps heartbeats going until `leave`. Settles when first registered or when `signal` aborts. */
+  /**
+   * Registers and keeps heartbeats going until `leave`. Settles when first registered or when `signal`
+   * aborts.
+   */
   join(node: NodeInfo, handlers: DirectoryHandlers, signal: AbortSignal): Promise<void>
   leave(): Promise<void>
   exists(keys: readonly string[], signal?: AbortSignal): Promise<boolean[]>
@@ -106,9 +109,17 @@ export interface Directory {
     removes: readonly ReplicaRemove[],
     signal?: AbortSignal,
   ): Promise<ReplicaAddResult[]>
-  /** A route led to a node that does not have the key. */
-  reportStale(routes: ReadonlyArray<{ readonly key: string; readonly nodeId: string }>): Promise<void>
-  /** True where the key was there. The owners have dropped it when this settles, or the error says which could not be reached. */
+  /**
+   * A route led to a node that does not have the key. With the route's generation, a newer replica that the
+   * node reported meanwhile is safe.
+   */
+  reportStale(
+    routes: ReadonlyArray<{ readonly key: string; readonly nodeId: string; readonly generation?: number }>,
+  ): Promise<void>
+  /**
+   * True where the key was there. The owners have dropped it when this settles, or the error says which could
+   * not be reached.
+   */
   remove(keys: readonly string[], signal?: AbortSignal): Promise<boolean[]>
   removeByRegex(pattern: string, signal?: AbortSignal): Promise<number>
   removeAll(signal?: AbortSignal): Promise<number>

@@ -36,9 +36,14 @@ export interface CopyOp {
   readonly to: Slice
 }
 
-/** Copies between Regions off the JavaScript thread (small ones on it, where a hop costs more than the copy). */
+/**
+ * Copies between Regions off the JavaScript thread (small ones on it, where a hop costs more than the copy).
+ */
 export interface CopyPool {
-  /** Settles when every copy is done. Source and target of one op have the same length. @throws ERR_SLICE_OUT_OF_BOUNDS */
+  /**
+   * Settles when every copy is done. Source and target of one op have the same length.
+   * @throws ERR_SLICE_OUT_OF_BOUNDS
+   */
   copy(batch: readonly CopyOp[]): Promise<void>
   /** CRC-32C of each slice, in order. */
   checksum(slices: readonly Slice[]): Promise<Uint32Array>
@@ -49,7 +54,10 @@ export interface CopyPool {
 /** What the engine needs from a memory package; `@mooncake-ts/memory` provides it. */
 export interface MemoryProvider {
   createRegion(options: { readonly byteLength: number; readonly label?: string }): Region
-  /** A Region over the caller's own bytes, without a copy. The buffer must not be transferred or resized meanwhile. */
+  /**
+   * A Region over the caller's own bytes, without a copy. The buffer must not be transferred or resized
+   * meanwhile.
+   */
   wrap(bytes: Uint8Array): Region
   readonly copyPool: CopyPool
 }

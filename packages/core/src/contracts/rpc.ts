@@ -31,7 +31,9 @@ export interface RpcCallOptions {
   readonly traceId?: string
 }
 
-/** A pool of connections to one endpoint: `host:port` or `unix:/path`. Reconnects by itself, with back-off. */
+/**
+ * A pool of connections to one endpoint: `host:port` or `unix:/path`. Reconnects by itself, with back-off.
+ */
 export interface RpcClient {
   readonly endpoint: string
   /**

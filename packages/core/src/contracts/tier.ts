@@ -51,10 +51,22 @@ export interface Tier {
   readonly tags: readonly string[]
   readonly capacityBytes: number
   readonly usedBytes: number
-  /** Synchronous, O(1), no I/O. Undefined when nothing fits. Zero bytes are allowed and take nothing. */
+  /**
+   * Synchronous, O(1), no I/O. Undefined when nothing fits. Zero bytes are allowed and take nothing.
+   * @throws RangeError for a length that is not a non-negative safe integer
+   */
   allocate(byteLength: number): TierAllocation | undefined
-  /** The last holder let go. Called exactly once for each allocation, never while an operation on it is in flight. */
-  free(allocation: TierAllocation): void
+  /**
+   * The last holder let go. Called exactly once for each allocation, never while an operation on it is in
+   * flight. A tier that needs time to take the space back says when it has: puts that wait for space are
+   * tried again then.
+   */
+  free(allocation: TierAllocation): void | Promise<void>
+  /**
+   * Post the batch when subscribed to. One completion per operation, in any order; an operation that fails
+   * (also one that leaves its object or its region) is a completion with an error. On abort nothing new is
+   * posted, and the stream ends at rest.
+   */
   write(batch: readonly TierWriteOp[], options: { readonly signal: AbortSignal }): CompletionStream
   read(batch: readonly TierReadOp[], options: { readonly signal: AbortSignal }): CompletionStream
   /** The object is whole and has a name now. Settles when it is as durable as the tier promises. */

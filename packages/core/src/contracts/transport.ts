@@ -67,8 +67,9 @@ export interface Transport {
   /** @throws ERR_SLICE_OUT_OF_BOUNDS, ERR_REGION_CLOSED, ERR_SHUTTING_DOWN */
   expose(region: Region, options: ExposeOptions): Exposure
   /**
-   * Posts the batch when subscribed to. One completion per operation, in any order; an operation that fails is a completion
-   * with an error, never a failed batch. On abort nothing new is posted and the stream ends with the signal's reason, at rest.
+   * Posts the batch when subscribed to. One completion per operation, in any order; an operation that fails
+   * is a completion with an error, never a failed batch. On abort nothing new is posted and the stream ends
+   * with the signal's reason, at rest.
    */
   execute(batch: readonly TransferOp[], options: { readonly signal: AbortSignal }): CompletionStream
 }

@@ -1,6 +1,9 @@
 import { ERRORS, isErrorCode, type ErrorCode, type ErrorDefinition } from './registry.js'
 
-/** Every failure that callers may want to tell apart. Match on `code`: `instanceof` fails across copies of this package. */
+/**
+ * Every failure that callers may want to tell apart. Match on `code`: `instanceof` fails across copies of
+ * this package.
+ */
 export class MooncakeError extends Error {
   readonly code: ErrorCode
   override readonly name = 'MooncakeError'
@@ -28,7 +31,7 @@ export function errorCode(error: unknown): ErrorCode {
 }
 
 export function hasCode(error: unknown, code: ErrorCode): boolean {
-  return errorCode(error) === code && (error as { code?: unknown }).code === code
+  return (error as { code?: unknown } | null | undefined)?.code === code
 }
 
 export function isRetryable(error: unknown): boolean {

@@ -118,7 +118,7 @@ export const ERRORS = define({
   ERR_OUT_OF_MEMORY: {
     retryable: true,
     summary: 'The system refused the memory',
-    doc: 'mmap or ftruncate of a region failed. The message has the size and the system error; check the container limit, huge page pools and /dev/shm accounting.',
+    doc: 'A region could not be made: mmap or ftruncate failed. The message has the size and the system error; check the container limit, huge page pools and /dev/shm accounting.',
   },
   ERR_OVERLOADED: {
     retryable: true,

@@ -40,9 +40,10 @@ const DEFAULTS: ReadonlyArray<readonly [Token<unknown>, unknown]> = [
 ]
 
 /**
- * Makes instances of plugins, in the order of what they require, and owns their life: start in order, stop in reverse; a start that
- * fails stops what ran. Each instance has a child container of its own, so its options are seen by nobody else. Only finished
- * instances are registered, never classes or factories: that avoids tsyringe's captive singletons and uncached factories.
+ * Makes instances of plugins, in the order of what they require, and owns their life: start in order, stop in
+ * reverse; a start that fails stops what ran. Each instance has a child container of its own, so its options
+ * are seen by nobody else. Only finished instances are registered, never classes or factories: that avoids
+ * tsyringe's captive singletons and uncached factories.
  */
 export class Host implements AsyncDisposable {
   readonly #container: DependencyContainer = globalContainer.createChildContainer()
@@ -50,6 +51,8 @@ export class Host implements AsyncDisposable {
   readonly #startTimeoutMs: number
   /** Those whose `start` was called, in that order. */
   readonly #started: Entry[] = []
+  /** Aborts when the host is stopped: what starts then gives up, and nothing starts afterwards. */
+  readonly #ended = new AbortController()
   #stopping: Promise<void> | undefined
 
   /** @throws ERR_PLUGIN_UNMET_REQUIREMENT, ERR_PLUGIN_API_VERSION */
@@ -60,13 +63,13 @@ export class Host implements AsyncDisposable {
     for (const [token, instance] of DEFAULTS) {
       provided.add(token)
       if (!plugins.some(plugin => (plugin.provides as symbol) === token)) {
-        this.#container.registerInstance(token as symbol, instance)
+        this.#container.registerInstance(token, instance)
       }
     }
     for (const plugin of startOrder(plugins, provided)) {
       const instance = this.#create(plugin)
       this.#entries.push({ plugin, instance })
-      this.#container.registerInstance(plugin.provides as symbol, instance)
+      this.#container.registerInstance(plugin.provides, instance)
     }
   }
 
@@ -78,27 +81,42 @@ export class Host implements AsyncDisposable {
     return scopeOf(this.#container).getAll(token)
   }
 
-  /** @throws ERR_PLUGIN_START with the plugin's own error as cause; the signal's reason when it aborts */
-  async start(signal: AbortSignal = new AbortController().signal): Promise<this> {
+  /**
+   * Call it once.
+   *
+   * @throws ERR_PLUGIN_START with the plugin's own error as cause; ERR_SHUTTING_DOWN when `stop` was called;
+   * the signal's reason when it aborts
+   */
+  async start(signal?: AbortSignal): Promise<this> {
+    if (this.#started.length > 0) throw new TypeError('A Host starts only once')
+    const ended = this.#ended.signal
+    const either = signal == null ? ended : AbortSignal.any([signal, ended])
     try {
       for (const entry of this.#entries) {
-        signal.throwIfAborted()
+        either.throwIfAborted()
         if (entry.plugin.external === true) continue
         this.#started.push(entry)
         const begun = performance.now()
-        await this.#startOne(entry, signal)
+        await this.#startOne(entry, either)
         entry.startMs = performance.now() - begun
       }
       return this
     } catch (error) {
-      await this.stop().catch(() => {}) // The reason for the failed start matters more than what it broke on the way down.
+      // The reason for the failed start matters more than what it broke on the way down.
+      await this.stop().catch(() => {})
       throw error
     }
   }
 
-  /** Idempotent: a second call gives the same promise. @throws AggregateError when plugins failed to stop; all were asked */
+  /**
+   * Idempotent: a second call gives the same promise.
+   * @throws AggregateError when plugins failed to stop; all were asked
+   */
   stop(): Promise<void> {
-    this.#stopping ??= this.#stopAll()
+    if (this.#stopping == null) {
+      this.#ended.abort(new MooncakeError('ERR_SHUTTING_DOWN', 'The host was stopped'))
+      this.#stopping = this.#stopAll()
+    }
     return this.#stopping
   }
 
@@ -120,9 +138,15 @@ export class Host implements AsyncDisposable {
   #create(plugin: Plugin): Instance {
     const child = this.#container.createChildContainer()
     child.registerInstance(OPTIONS, plugin.options)
-    if (plugin.useClass != null)
+    if (plugin.useFactory != null) return plugin.useFactory(scopeOf(child, plugin.name))
+    try {
       return child.resolve<Instance>(plugin.useClass as new (...args: unknown[]) => Instance)
-    return plugin.useFactory!(scopeOf(child))
+    } catch (cause) {
+      // The container's own errors have no code, only these words; what a constructor throws passes as it is.
+      const theirs = cause instanceof Error && /^(Cannot inject|TypeInfo not known)/.test(cause.message)
+      if (!theirs) throw cause
+      throw new MooncakeError('ERR_PLUGIN_UNMET_REQUIREMENT', `${plugin.name}: ${cause.message}`, { cause })
+    }
   }
 
   async #startOne({ plugin, instance }: Entry, signal: AbortSignal): Promise<void> {
@@ -139,7 +163,7 @@ export class Host implements AsyncDisposable {
     try {
       await Promise.race([instance.start?.(either), rejectOnAbort(either)])
     } catch (cause) {
-      if (either.aborted && cause === either.reason) throw cause
+      if (either.aborted) throw either.reason // A plugin may have wrapped it, as Node's own functions do.
       const reason = cause instanceof Error ? cause.message : String(cause)
       throw new MooncakeError('ERR_PLUGIN_START', `${plugin.name} failed to start: ${reason}`, { cause })
     } finally {
@@ -167,14 +191,20 @@ function assertApi(plugin: Plugin): void {
   throw new MooncakeError('ERR_PLUGIN_API_VERSION', message)
 }
 
-function scopeOf(container: DependencyContainer): Scope {
+/** `asker` is the plugin whose factory asks: what it does not declare in `requires` may come after it. */
+function scopeOf(container: DependencyContainer, asker?: string): Scope {
   return {
     get: <T>(token: Token<T>): T => {
-      if (container.isRegistered(token as symbol, true)) return container.resolve<T>(token as symbol)
-      throw new MooncakeError('ERR_PLUGIN_UNMET_REQUIREMENT', `No plugin provides ${token.description}`)
+      if (container.isRegistered(token, true)) return container.resolve<T>(token)
+      const name = token.description ?? 'the token'
+      const message =
+        asker == null
+          ? `No plugin provides ${name}`
+          : `${asker} asks for ${name}, which is not there: provide it, and name it in the plugin's requires`
+      throw new MooncakeError('ERR_PLUGIN_UNMET_REQUIREMENT', message)
     },
     getAll: <T>(token: Token<T>): T[] =>
-      container.isRegistered(token as symbol, true) ? container.resolveAll<T>(token as symbol) : [],
+      container.isRegistered(token, true) ? container.resolveAll<T>(token) : [],
   }
 }
 

@@ -37,7 +37,10 @@ export interface PluginDefinition<T extends object, O extends object> {
   /** Tokens that must be provided, and whose providers start first. */
   readonly requires?: readonly Token<unknown>[]
   readonly defaults?: Partial<O>
-  /** Checks the options when the plugin is made, so that a mistake shows where it was typed. @throws ERR_INVALID_PARAMS */
+  /**
+   * Checks the options when the plugin is made, so that a mistake shows where it was typed.
+   * @throws ERR_INVALID_PARAMS
+   */
   readonly validate?: (options: O) => void
   /** A class whose constructor parameters all carry an explicit `@inject(TOKEN)`. */
   readonly useClass?: Constructor<T>
@@ -49,7 +52,8 @@ type PluginFactory<T extends object, O extends object> = (
 ) => Plugin<T>
 
 /**
- * Makes the lower-case factory that users call: `export const tcp = definePlugin<Transport, TcpOptions>({ … })`.
+ * Makes the lower-case factory that users call:
+ * `export const tcp = definePlugin<Transport, TcpOptions>({ … })`.
  *
  * @example
  * export const dram = definePlugin<Tier, DramOptions>({
@@ -65,7 +69,7 @@ export function definePlugin<T extends object, O extends object = object>(
     throw new TypeError(`${definition.name}: exactly one of useClass and useFactory is needed`)
   }
   return (...args) => {
-    const options = Object.freeze({ ...definition.defaults, ...args[0] }) as O
+    const options = Object.freeze({ ...definition.defaults, ...withoutUndefined(args[0]) }) as O
     definition.validate?.(options)
     return Object.freeze({
       name: definition.name,
@@ -78,7 +82,14 @@ export function definePlugin<T extends object, O extends object = object>(
   }
 }
 
-/** A plugin around something that exists already: its owner starts and stops it, the Host only hands it out. */
+/** An option that is there but undefined, as parsed flags often are, means its default too. */
+function withoutUndefined(options: object = {}): object {
+  return Object.fromEntries(Object.entries(options).filter(([, option]) => option !== undefined))
+}
+
+/**
+ * A plugin around something that exists already: its owner starts and stops it, the Host only hands it out.
+ */
 export function value<T extends object>(provides: Token<T>, instance: T): Plugin<T> {
   return Object.freeze({
     name: `value of ${provides.description?.split('/').at(-1) ?? 'a token'}`,

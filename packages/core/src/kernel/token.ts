@@ -6,5 +6,5 @@ export type Token<T> = symbol & { readonly __type?: T }
  * The number is the major of the contracts.
  */
 export function token<T>(name: string): Token<T> {
-  return Symbol.for(`@mooncake-ts/core/1/${name}`) as Token<T>
+  return Symbol.for(`@mooncake-ts/core/1/${name}`)
 }

@@ -45,6 +45,7 @@ export function verifyProof(
 
 /** `127.0.0.0/8`, `::1`, `localhost` and unix paths never leave the machine. */
 export function isLoopback(host: string): boolean {
+  if (host.startsWith('unix:') || host.startsWith('/')) return true
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
 }
 

@@ -2,15 +2,20 @@ import { defer, ReplaySubject, type Observable } from 'rxjs'
 import type { Completion, CompletionStream, TransferSummary } from '../contracts/transfer.js'
 
 /**
- * A batch in flight: posted at once and once, watched by any number. It has two faces, a stream and a future, and is not a thenable,
- * because the first async function that returned it would swallow it.
+ * A batch in flight: posted at once and once, watched by any number. It has two faces, a stream and a future,
+ * and is not a thenable, because the first async function that returned it would swallow it.
  *
- * `completions$` replays, so a late watcher misses nothing; a batch bounds what is kept. Unsubscribing only stops watching.
+ * `completions$` replays, so a late watcher misses nothing; a batch bounds what is kept. Unsubscribing only
+ * stops watching.
  */
 export class Transfer implements AsyncDisposable {
   readonly #completions = new ReplaySubject<Completion>()
   readonly #controller = new AbortController()
-  /** One for each operation, in any order. Errors only where the batch as a whole could not be. */
+  /**
+   * One for each operation, in any order. Errors only where the batch as a whole could not be, or was
+   * cancelled: give `subscribe` an `error` handler too, because rxjs throws an error that a subscriber does
+   * not handle as an uncaught exception.
+   */
   readonly completions$: Observable<Completion> = this.#completions.asObservable()
   /** Settles when the batch is at rest, also after an abort: nothing touches its slices any more (I3). */
   readonly done: Promise<TransferSummary>
