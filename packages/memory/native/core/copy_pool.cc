@@ -1,0 +1,104 @@
+#include "copy_pool.h"
+
+#include <pthread.h>
+
+#include <csignal>
+#include <limits>
+#include <utility>
+
+namespace mooncake {
+namespace {
+
+/* Threads inherit the mask: signals are for the thread that waits for them. */
+class SignalsBlocked {
+ public:
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
+CopyPool::CopyPool(unsigned thread_count, std::function<void()> notify) : notify_(std::move(notify)) {
+  const SignalsBlocked blocked;
+  try {
+    for (unsigned index = 0; index < thread_count; index++) {
+      threads_.emplace_back([this] { Work(); });
+      pthread_setname_np(threads_.back().native_handle(), "mooncake-copy");
+    }
+  } catch (...) {
+    Stop();
+    throw;
+  }
+}
+
+void CopyPool::Submit(std::shared_ptr<Batch> batch) {
+  const bool shared = batch->length_bytes() > kChunkBytes;
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(batch));
+  }
+  if (shared) {
+    wake_.notify_all();
+  } else {
+    wake_.notify_one();
+  }
+}
+
+std::vector<std::shared_ptr<Batch>> CopyPool::TakeFinished() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(finished_, {});
+}
+
+void CopyPool::Stop() {
+  std::deque<std::shared_ptr<Batch>> forgotten;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    forgotten.swap(queue_);
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void CopyPool::RunInline(Batch& batch) {
+  while (const auto chunk = batch.Take(std::numeric_limits<uint64_t>::max())) batch.Run(*chunk);
+  batch.ReleaseRegions();
+}
+
+void CopyPool::Work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (stopping_) return;
+    const std::shared_ptr<Batch> batch = queue_.front();
+    const auto chunk = batch->Take(kChunkBytes);
+    if (batch->exhausted()) queue_.pop_front();
+    batch->chunks_running += 1;
+
+    lock.unlock();
+    if (chunk) batch->Run(*chunk);
+    lock.lock();
+
+    batch->chunks_running -= 1;
+    if (!batch->exhausted() || batch->chunks_running > 0) continue;
+    lock.unlock();
+    batch->ReleaseRegions();
+    lock.lock();
+    finished_.push_back(batch);
+    lock.unlock();
+    notify_();
+    lock.lock();
+  }
+}
+
+}  // namespace mooncake

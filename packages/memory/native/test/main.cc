@@ -1,0 +1,10 @@
+#include "check.h"
+
+int main() {
+  TestCrc32c();
+  TestRegion();
+  TestMapping();
+  TestBatch();
+  TestCopyPool();
+  std::puts("native tests passed");
+}

@@ -1,0 +1,7 @@
+export { createCopyPool, type CopyPoolOptions } from './copy-pool.js'
+export { crc32c } from './crc32c.js'
+export { createMemory, memory, type Memory, type MemoryOptions } from './memory.js'
+export type { HugePages, PlacementOptions } from './options.js'
+export { createRegion, mapRegion, memoryStats, wrapBuffer } from './region.js'
+export type { CreateRegionOptions, HostRegion, MemoryStats } from './region.js'
+export { assertSlice, sliceOf } from './slice.js'

@@ -1,0 +1,101 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { expect } from 'chai'
+import { hasCode, type ErrorCode } from '@mooncake-ts/core'
+import { memoryStats } from '@mooncake-ts/memory'
+
+/** The root of the package; compiled tests lie in dist-test. */
+export const packageRoot = join(dirname(fileURLToPath(import.meta.url)), '..')
+
+export const fixture = (name: string): string => join(packageRoot, 'dist-test', 'fixtures', name)
+
+export function throwsCode(call: () => unknown, code: ErrorCode): void {
+  let caught: unknown
+  try {
+    call()
+  } catch (error) {
+    caught = error
+  }
+  expect(hasCode(caught, code), `${code}, not ${String(caught)}`).to.equal(true)
+}
+
+export async function rejectsCode(promise: Promise<unknown>, code: ErrorCode): Promise<void> {
+  const caught: unknown = await promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  expect(hasCode(caught, code), `${code}, not ${String(caught)}`).to.equal(true)
+}
+
+const gc = ((): (() => void) => {
+  setFlagsFromString('--expose-gc')
+  return runInNewContext('gc') as () => void
+})()
+
+/** Collects what earlier tests left, so that a test can count what is its own. Fails if one of them left a region open. */
+export function nothingLive(): Promise<void> {
+  return eventually(() => {
+    gc()
+    const { liveRegions, wrappedRegions } = memoryStats()
+    return liveRegions + wrappedRegions === 0
+  }, 'every region of earlier tests is collected')
+}
+
+/** Turns the event loop until `condition` holds. */
+export async function eventually(condition: () => boolean, what: string, deadlineMs = 10_000): Promise<void> {
+  const end = performance.now() + deadlineMs
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`${what}: not within ${deadlineMs} ms`)
+    await new Promise(resolve => setTimeout(resolve, 1))
+  }
+}
+
+export interface ChildResult {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly output: string
+}
+
+/** Runs a file of dist-test/fixtures in a Node of its own, to its end. */
+export async function runFixture(name: string, ...args: string[]): Promise<ChildResult> {
+  const child = spawn(process.execPath, ['--expose-gc', fixture(name), ...args], { timeout: 30_000 })
+  const [stdout, stderr, [code, signal]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>,
+  ])
+  return { code, signal, output: stdout + stderr }
+}
+
+export interface Holder {
+  /** Another addon writes to the whole Region for `holdMs`, then sets `done[0]` and releases. */
+  holdFor(handle: unknown, holdMs: number, done: Uint8Array): void
+}
+
+const holderSource = join(packageRoot, 'native', 'test', 'holder_addon.cc')
+const holderBinary = join(packageRoot, 'build', 'native-test', 'holder.node')
+
+export function loadHolder(): Holder {
+  return createRequire(import.meta.url)(holderBinary) as Holder
+}
+
+/** Compiles the addon that stands for another package's. */
+export function buildHolder(): void {
+  const builtMs = existsSync(holderBinary) ? statSync(holderBinary).mtimeMs : 0
+  if (statSync(holderSource).mtimeMs < builtMs) return
+  mkdirSync(dirname(holderBinary), { recursive: true })
+  const headers = join(dirname(process.execPath), '..', 'include', 'node')
+  const flags = ['-std=c++20', '-O1', '-fPIC', '-shared', '-Wl,-z,nodelete', `-I${headers}`]
+  const compiler = process.env['CXX'] ?? 'g++'
+  const { status, stderr } = spawnSync(compiler, [...flags, holderSource, '-o', holderBinary], {
+    encoding: 'utf8',
+  })
+  if (status !== 0) throw new Error(stderr)
+}
