@@ -1,0 +1,47 @@
+import { connect, type Socket } from 'node:net'
+import { MooncakeError, type Clock } from '@mooncake-ts/core'
+import { formatEndpoint, type Endpoint } from '../endpoint.js'
+
+/** @throws ERR_RPC_FAIL; the signal's reason */
+export function dial(
+  endpoint: Endpoint,
+  options: { readonly timeoutMs: number; readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<Socket> {
+  const { timeoutMs, clock, signal } = options
+  const name = formatEndpoint(endpoint)
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason as Error)
+      return
+    }
+    const socket = connect(endpoint)
+    const settle = (error?: Error): void => {
+      timer[Symbol.dispose]()
+      signal.removeEventListener('abort', onAbort)
+      socket.off('error', onError)
+      if (error == null) {
+        resolve(socket)
+        return
+      }
+      socket.on('error', () => {}) // Destroying a socket that is about to fail must not end the process.
+      socket.destroy()
+      reject(error)
+    }
+    const onAbort = (): void => {
+      settle(signal.reason as Error)
+    }
+    const onError = (cause: NodeJS.ErrnoException): void => {
+      // Of several addresses tried in vain Node makes an AggregateError with a code and no message.
+      const reason = cause.message === '' ? cause.code : cause.message
+      settle(new MooncakeError('ERR_RPC_FAIL', `Cannot connect to ${name}: ${reason}`, { cause }))
+    }
+    const timer = clock.after(timeoutMs, () => {
+      settle(new MooncakeError('ERR_RPC_FAIL', `Cannot connect to ${name} within ${timeoutMs} ms`))
+    })
+    signal.addEventListener('abort', onAbort, { once: true })
+    socket.once('error', onError)
+    socket.once('connect', () => {
+      settle()
+    })
+  })
+}

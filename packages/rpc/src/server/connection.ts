@@ -1,0 +1,199 @@
+import type { Socket } from 'node:net'
+import { asMooncakeError, MooncakeError } from '@mooncake-ts/core'
+import type { Outcome } from '../metrics.js'
+import { DEADLINE_DEFAULT_MS, DEADLINE_MAX_MS } from '../options.js'
+import type { Surroundings } from '../surroundings.js'
+import { decodeBody, encodeEmptyFrame, encodeFrame } from '../wire/codec.js'
+import { FrameKind, HEADER_BYTES, type Frame } from '../wire/frame.js'
+import { Link, type LinkHandler } from '../wire/link.js'
+import { failureOf } from '../wire/messages.js'
+import type { HandlerRegistry, Registration } from './registry.js'
+import { ServedRequest } from './request.js'
+
+/** What a connection tells its server. */
+export interface ConnectionOwner {
+  onRequest(request: ServedRequest): void
+  onRequestSettled(request: ServedRequest): void
+  onConnectionClosed(connection: InboundConnection): void
+}
+
+/** One accepted connection and its requests in work. */
+export class InboundConnection implements LinkHandler {
+  readonly #around: Surroundings
+  readonly #handlers: HandlerRegistry
+  readonly #owner: ConnectionOwner
+  readonly #link: Link
+  readonly #requests = new Map<number, ServedRequest>()
+  #opened = false
+  #draining = false
+
+  constructor(
+    socket: Socket,
+    peer: string,
+    around: Surroundings,
+    handlers: HandlerRegistry,
+    owner: ConnectionOwner,
+  ) {
+    this.#around = around
+    this.#handlers = handlers
+    this.#owner = owner
+    this.#link = new Link(socket, 'server', peer, around, this)
+  }
+
+  /** Requests in work go on, new ones are refused. */
+  drain(): void {
+    this.#draining = true
+    if (!this.#opened) this.close()
+    else this.#link.send(encodeFrame(FrameKind.goodbye, 0, 0, failureOf(shuttingDown())))
+  }
+
+  close(): void {
+    this.#link.close()
+  }
+
+  onOpen(): void {
+    this.#opened = true
+  }
+
+  onFrame(frame: Frame): void {
+    switch (frame.kind) {
+      case FrameKind.request:
+        this.#receiveRequest(frame)
+        return
+      case FrameKind.cancel:
+        this.#requests.get(frame.id)?.abort(new DOMException('The caller cancelled', 'AbortError'))
+        return
+      case FrameKind.ping:
+        this.#link.send(encodeEmptyFrame(FrameKind.pong, frame.id))
+        return
+      default:
+        throw new MooncakeError('ERR_PROTOCOL', `Unexpected frame of kind ${frame.kind} from a client`)
+    }
+  }
+
+  onClose(error: MooncakeError | undefined): void {
+    const reason = new MooncakeError('ERR_RPC_FAIL', 'The connection of the caller ended', { cause: error })
+    for (const request of this.#requests.values()) request.abort(reason)
+    this.#owner.onConnectionClosed(this)
+  }
+
+  #receiveRequest(frame: Frame): void {
+    const { id } = frame
+    const [name, traceId, body] = decodeRequest(frame.body)
+    if (this.#requests.has(id)) throw new MooncakeError('ERR_PROTOCOL', `Request id ${id} is in use`)
+    const registration = this.#handlers.get(name)
+    if (registration == null) {
+      // Its name is the caller's choice: as a label it would grow the metrics without end.
+      this.#refuse(id, 'unknown', new MooncakeError('ERR_RPC_METHOD_UNKNOWN', `No method ${name} here`))
+      return
+    }
+    const refusal = this.#refusal()
+    if (refusal != null) {
+      this.#refuse(id, name, refusal)
+      return
+    }
+    const deadlineMs = Math.min(frame.deadlineMs || DEADLINE_DEFAULT_MS, DEADLINE_MAX_MS)
+    const { peer } = this.#link
+    const request = new ServedRequest(this.#around, { id, method: name, peer, deadlineMs, traceId })
+    this.#requests.set(id, request)
+    this.#owner.onRequest(request)
+    this.#serve(request, registration, body)
+  }
+
+  #refuse(id: number, method: string, error: MooncakeError): void {
+    this.#around.metrics.request(method, error.code, 0)
+    this.#sendFailure(id, error)
+  }
+
+  #refusal(): MooncakeError | undefined {
+    if (this.#draining) return shuttingDown()
+    const { inflightCallsMax } = this.#around.settings
+    if (this.#requests.size < inflightCallsMax) return undefined
+    const message = `${inflightCallsMax} requests of this connection are in work`
+    return new MooncakeError('ERR_OVERLOADED', message)
+  }
+
+  /** A handler that answers at once is not made to wait for a promise. */
+  #serve(request: ServedRequest, { method, handler }: Registration, body: unknown): void {
+    try {
+      const response = handler(method.parseRequest(body), request)
+      if (!isThenable(response)) this.#answer(request, response)
+      else {
+        response.then(
+          value => {
+            this.#answer(request, value)
+          },
+          (error: unknown) => {
+            this.#answerFailure(request, error)
+          },
+        )
+      }
+    } catch (error) {
+      this.#answerFailure(request, error)
+    }
+  }
+
+  #answer(request: ServedRequest, response: unknown): void {
+    let frame: Buffer
+    try {
+      frame = encodeFrame(FrameKind.response, request.id, 0, response)
+      this.#checkSize(frame)
+    } catch (cause) {
+      const message = `The answer of ${request.method} cannot be sent: ${asMooncakeError(cause).message}`
+      this.#answerFailure(request, new MooncakeError('ERR_INTERNAL', message, { cause }))
+      return
+    }
+    if (!request.aborted) this.#link.send(frame)
+    this.#settle(request, 'OK')
+  }
+
+  #answerFailure(request: ServedRequest, thrown: unknown): void {
+    const error = asMooncakeError(thrown)
+    if (!request.aborted) {
+      if (error.code === 'ERR_INTERNAL') this.#logBug(request, thrown)
+      this.#sendFailure(request.id, error)
+    }
+    this.#settle(request, error.code)
+  }
+
+  #logBug({ method, traceId, peer }: ServedRequest, thrown: unknown): void {
+    const error = thrown instanceof Error ? thrown.stack : String(thrown)
+    this.#around.logger.error('rpc handler failed', { method, traceId, peer, error })
+  }
+
+  #settle(request: ServedRequest, outcome: Outcome): void {
+    request.settle()
+    this.#requests.delete(request.id)
+    const tookMs = this.#around.clock.nowMs() - request.begunMs
+    this.#around.metrics.request(request.method, outcome, tookMs)
+    this.#owner.onRequestSettled(request)
+  }
+
+  #sendFailure(id: number, error: MooncakeError): void {
+    this.#link.send(encodeFrame(FrameKind.failure, id, 0, failureOf(error)))
+  }
+
+  #checkSize(frame: Buffer): void {
+    const bytesMax = Math.min(this.#link.peerFrameBytesMax, this.#around.settings.frameBytesMax)
+    const bytes = frame.length - HEADER_BYTES
+    if (bytes <= bytesMax) return
+    throw new MooncakeError('ERR_INVALID_PARAMS', `it has ${bytes} bytes, the caller takes ${bytesMax}`)
+  }
+}
+
+/** More elements than we know come from a newer peer. @throws ERR_PROTOCOL */
+function decodeRequest(frameBody: Buffer): [name: string, traceId: string, body: unknown] {
+  const value = decodeBody(frameBody)
+  if (Array.isArray(value) && typeof value[0] === 'string' && typeof value[1] === 'string') {
+    return [value[0], value[1], value[2]]
+  }
+  throw new MooncakeError('ERR_PROTOCOL', 'REQUEST: expected an array of method, trace id and request')
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
+}
+
+function shuttingDown(): MooncakeError {
+  return new MooncakeError('ERR_SHUTTING_DOWN', 'The peer is stopping')
+}

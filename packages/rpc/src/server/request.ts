@@ -1,0 +1,66 @@
+import { MooncakeError, type RpcContext } from '@mooncake-ts/core'
+import type { DeadlineBucket, Expirable } from '../deadlines.js'
+import type { Surroundings } from '../surroundings.js'
+
+/** One request in work, and what its handler sees of it. */
+export class ServedRequest implements RpcContext, Expirable {
+  readonly id: number
+  readonly method: string
+  readonly peer: string
+  readonly deadlineMs: number
+  readonly traceId: string
+  readonly begunMs: number
+  readonly #bucket: DeadlineBucket
+  /** Made when a handler asks: most never do, and one costs more than the rest of a small request. */
+  #controller: AbortController | undefined
+  #abortReason: unknown
+
+  constructor(
+    around: Surroundings,
+    init: {
+      readonly id: number
+      readonly method: string
+      readonly peer: string
+      readonly deadlineMs: number
+      readonly traceId: string
+    },
+  ) {
+    this.id = init.id
+    this.method = init.method
+    this.peer = init.peer
+    this.deadlineMs = init.deadlineMs
+    this.traceId = init.traceId
+    this.begunMs = around.clock.nowMs()
+    this.#bucket = around.deadlines.add(this, init.deadlineMs)
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller == null) {
+      this.#controller = new AbortController()
+      if (this.aborted) this.#controller.abort(this.#abortReason)
+    }
+    return this.#controller.signal
+  }
+
+  /** Nobody waits for the answer. */
+  get aborted(): boolean {
+    return this.#abortReason != null
+  }
+
+  onDeadline(): void {
+    const message = `The deadline of ${this.deadlineMs} ms of ${this.method} passed`
+    this.abort(new MooncakeError('ERR_RPC_TIMEOUT', message))
+  }
+
+  abort(reason: Error): void {
+    if (this.aborted) return
+    this.#abortReason = reason
+    this.#bucket.delete(this)
+    this.#controller?.abort(reason)
+  }
+
+  /** The handler has returned. */
+  settle(): void {
+    this.#bucket.delete(this)
+  }
+}

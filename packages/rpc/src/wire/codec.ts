@@ -1,0 +1,48 @@
+import { Packr, RESERVE_START_SPACE, type Options } from 'msgpackr'
+import { MooncakeError, asMooncakeError } from '@mooncake-ts/core'
+import { HEADER_BYTES, writeHeader } from './frame.js'
+
+/**
+ * Plain msgpack, readable by any implementation. Without records the packer keeps no state between messages,
+ * so one serves all connections. Byte fields are copied out of what the socket received: else 32 bytes kept
+ * for long would hold 64 KiB.
+ */
+const OPTIONS: Options & { readonly skipValues: readonly unknown[] } = {
+  useRecords: false,
+  int64AsType: 'number',
+  copyBuffers: true,
+  skipValues: [undefined],
+}
+const packr = new Packr(OPTIONS)
+
+/**
+ * One buffer with header and body.
+ * @throws ERR_INVALID_PARAMS for what msgpack cannot hold
+ */
+export function encodeFrame(kind: number, id: number, deadlineMs: number, body: unknown): Buffer {
+  let frame: Buffer
+  try {
+    frame = packr.pack(body, RESERVE_START_SPACE | HEADER_BYTES)
+  } catch (cause) {
+    const reason = asMooncakeError(cause).message
+    throw new MooncakeError('ERR_INVALID_PARAMS', `The message cannot be encoded: ${reason}`, { cause })
+  }
+  writeHeader(frame, kind, id, deadlineMs)
+  return frame
+}
+
+export function encodeEmptyFrame(kind: number, id: number): Buffer {
+  const frame = Buffer.allocUnsafe(HEADER_BYTES)
+  writeHeader(frame, kind, id, 0)
+  return frame
+}
+
+/** @throws ERR_PROTOCOL */
+export function decodeBody(body: Buffer): unknown {
+  try {
+    return packr.unpack(body)
+  } catch (cause) {
+    const reason = asMooncakeError(cause).message
+    throw new MooncakeError('ERR_PROTOCOL', `The body of a frame is not msgpack: ${reason}`, { cause })
+  }
+}
