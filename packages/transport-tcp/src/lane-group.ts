@@ -1,0 +1,153 @@
+import { MooncakeError, type Clock } from '@mooncake-ts/core'
+import type { ClientLane } from './lane-client.js'
+import type { Job, Piece } from './job.js'
+import { PieceQueue } from './piece-queue.js'
+
+/** After a lane could not be opened beside working ones, how long until the next try. */
+const REOPEN_MS = 1_000
+
+export interface LaneGroupOptions {
+  readonly lanesMax: number
+  /** Frames in flight on one lane; the peer may allow fewer. */
+  readonly framesMax: number
+  /** Payload up to which pieces are packed into one frame; a single piece may be larger. */
+  readonly packedBytesMax: number
+}
+
+/** What a group asks of its peer. */
+export interface LaneGroupHost {
+  readonly clock: Clock
+  /** Connects and greets. Rejects with a MooncakeError. */
+  openLane(): Promise<ClientLane>
+  /** Whether so many bytes may go on the wire now. */
+  admits(byteLength: number): boolean
+  /** Takes the piece's slot; false where it failed instead, and is settled. */
+  prepare(piece: Piece): boolean
+  /** Bytes were posted. */
+  posted(byteLength: number): void
+  /** The piece was never on the wire. */
+  refuse(piece: Piece, error: Error): void
+}
+
+/** The lanes to one peer that carry one class of pieces, and the queue before them. Lanes are opened when there is work. */
+export class LaneGroup {
+  readonly #host: LaneGroupHost
+  readonly #options: LaneGroupOptions
+  readonly #queue = new PieceQueue()
+  readonly #lanes = new Set<ClientLane>()
+  /** Lanes on their way; they never reject. */
+  readonly #openings = new Set<Promise<void>>()
+  #reopenMs = -Infinity
+  #closed = false
+
+  constructor(host: LaneGroupHost, options: LaneGroupOptions) {
+    this.#host = host
+    this.#options = options
+  }
+
+  get queued(): number {
+    return this.#queue.length
+  }
+
+  get lanes(): ReadonlySet<ClientLane> {
+    return this.#lanes
+  }
+
+  /** Nothing to keep: no lane, none on its way, nothing waiting. */
+  get idle(): boolean {
+    return this.#lanes.size + this.#openings.size + this.#queue.length === 0
+  }
+
+  /** Call `pump` after the last of a batch, so that pieces are packed. */
+  push(piece: Piece): void {
+    this.#queue.push(piece)
+  }
+
+  /** Posts what can be posted, and opens lanes for the rest. */
+  pump(): void {
+    for (;;) {
+      const lane = this.#freest()
+      const pieces = lane == null ? [] : this.#takeFrame(lane.limits.frameOpsMax)
+      if (lane == null || pieces.length === 0) break
+      lane.post(pieces)
+    }
+    this.#openLanes()
+  }
+
+  takeBack(job: Job): void {
+    for (const piece of this.#queue.takeOut(job)) piece.operation.takeBack()
+  }
+
+  /** Fails what waits. */
+  refuseAll(error: Error): void {
+    for (const piece of this.#queue.takeOut()) this.#host.refuse(piece, error)
+  }
+
+  /** Opens no lanes any more, and lets the open ones end their frames. Settles when all are at rest. */
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const lane of this.#lanes) lane.finish()
+    await Promise.all(this.#openings)
+    await Promise.all([...this.#lanes].map(lane => lane.rest))
+  }
+
+  /** With the fewest frames in flight, so that stripes spread. */
+  #freest(): ClientLane | undefined {
+    let best: ClientLane | undefined
+    for (const lane of this.#lanes) {
+      if (!lane.hasRoom || lane.framesInFlight >= this.#options.framesMax) continue
+      if (best == null || lane.framesInFlight < best.framesInFlight) best = lane
+    }
+    return best
+  }
+
+  #takeFrame(opsMax: number): Piece[] {
+    const pieces: Piece[] = []
+    let byteLength = 0
+    for (let next = this.#queue.first; next != null && pieces.length < opsMax; next = this.#queue.first) {
+      if (pieces.length > 0 && byteLength + next.byteLength > this.#options.packedBytesMax) break
+      if (!this.#host.admits(byteLength + next.byteLength)) break
+      this.#queue.shift()
+      if (!this.#host.prepare(next)) continue
+      pieces.push(next)
+      byteLength += next.byteLength
+    }
+    this.#host.posted(byteLength)
+    return pieces
+  }
+
+  #openLanes(): void {
+    if (this.#closed || this.#host.clock.nowMs() < this.#reopenMs) return
+    let free = this.#openings.size
+    for (const lane of this.#lanes) if (lane.framesInFlight === 0) free++
+    while (this.#queue.length > free && this.#lanes.size + this.#openings.size < this.#options.lanesMax) {
+      free++
+      const opening = this.#openLane().finally(() => {
+        this.#openings.delete(opening)
+        this.pump()
+      })
+      this.#openings.add(opening)
+    }
+  }
+
+  async #openLane(): Promise<void> {
+    try {
+      const lane = await this.#host.openLane()
+      this.#lanes.add(lane)
+      void lane.rest.then(() => {
+        this.#lanes.delete(lane)
+        this.pump() // What waits finds another lane, or opens one.
+      })
+      if (this.#closed) lane.finish()
+    } catch (error) {
+      // Other lanes may still serve the queue. To wait for others on their way instead could go on for ever.
+      if (this.#lanes.size > 0) this.#reopenMs = this.#host.clock.nowMs() + REOPEN_MS
+      else this.refuseAll(transferFail(error))
+    }
+  }
+}
+
+function transferFail(cause: unknown): MooncakeError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new MooncakeError('ERR_TRANSFER_FAIL', `No lane to the peer: ${reason}`, { cause })
+}

@@ -1,0 +1,38 @@
+import type { Job, Piece } from './job.js'
+
+/** How many taken entries may stay at the front before the array is cut. */
+const SLACK_MAX = 1024
+
+/** First in, first out, with constant-time ends. */
+export class PieceQueue {
+  #pieces: Piece[] = []
+  #at = 0
+
+  get length(): number {
+    return this.#pieces.length - this.#at
+  }
+
+  get first(): Piece | undefined {
+    return this.#pieces[this.#at]
+  }
+
+  push(piece: Piece): void {
+    this.#pieces.push(piece)
+  }
+
+  shift(): void {
+    this.#at++
+    if (this.#at < SLACK_MAX && this.#at < this.#pieces.length) return
+    this.#pieces.splice(0, this.#at)
+    this.#at = 0
+  }
+
+  /** Removes the pieces of a job, or all. */
+  takeOut(job?: Job): Piece[] {
+    const pieces = this.#pieces.slice(this.#at)
+    const mine = (piece: Piece): boolean => job == null || piece.operation.job === job
+    this.#pieces = pieces.filter(piece => !mine(piece))
+    this.#at = 0
+    return pieces.filter(mine)
+  }
+}

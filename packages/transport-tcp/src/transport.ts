@@ -1,0 +1,296 @@
+import { createIoEngine, type IoEngine } from '@mooncake-ts/io-uring'
+import {
+  asMooncakeError,
+  MIB,
+  MooncakeError,
+  type Clock,
+  type Completion,
+  type CompletionStream,
+  type Exposure,
+  type ExposeOptions,
+  type Logger,
+  type Metrics,
+  type Region,
+  type RemoteWindow,
+  type Security,
+  type Startable,
+  type TransferOp,
+  type Transport,
+} from '@mooncake-ts/core'
+import { Observable, type Subscriber } from 'rxjs'
+import { connectLane } from './connect.js'
+import { advertisedHost, formatEndpoint, parseEndpoint, resolveHost, type HostPort } from './endpoint.js'
+import { Exposures } from './exposures.js'
+import { assertValid, cut, Job } from './job.js'
+import { ClientLane, type FrameEnd } from './lane-client.js'
+import { LaneIo } from './lane-io.js'
+import { Listener } from './listener.js'
+import { TransportMetrics } from './metrics.js'
+import { resolveOptions, type ResolvedOptions, type TcpOptions } from './options.js'
+import { Peer, SMALL_FRAMES_MAX } from './peer.js'
+import { Slots } from './slots.js'
+
+export interface TransportDeps {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly metrics: Metrics
+  readonly security: Security
+  /** For tests that watch the engine. @defaultValue `createIoEngine` */
+  readonly createEngine?: typeof createIoEngine
+}
+
+/** Where payload of refused writes goes. */
+const SCRATCH_BYTES = MIB
+/** How often lanes are looked at for silence; a fraction of the shortest timeout. */
+const SWEEPS_PER_TIMEOUT = 4
+
+/** What exists between `start` and `stop`. */
+interface Running {
+  readonly engine: IoEngine
+  readonly io: LaneIo
+  readonly slots: Slots
+  readonly exposures: Exposures
+  readonly listener: Listener
+  readonly endpoint: string
+  readonly sweeper: Disposable
+  /** Aborts connections that are being made. */
+  readonly stopping: AbortController
+}
+
+/** One-sided READ and WRITE between Regions over pooled TCP lanes. */
+export class TcpTransport implements Transport, Startable {
+  readonly scheme = 'tcp'
+  readonly supports = Object.freeze({ revoke: true, remote: true })
+  readonly #options: ResolvedOptions
+  readonly #deps: TransportDeps
+  readonly #metrics: TransportMetrics
+  readonly #peers = new Map<string, Peer>()
+  /** Batches that have not ended. */
+  readonly #jobs = new Set<Job>()
+  #running: Running | undefined
+  #stopped: Promise<void> | undefined
+  #lastJobEnded: () => void = () => {}
+
+  /** @throws ERR_INVALID_PARAMS */
+  constructor(options: TcpOptions, deps: TransportDeps) {
+    this.#options = resolveOptions(options)
+    this.#deps = deps
+    this.#metrics = new TransportMetrics(deps.metrics, () => this.#countLanes())
+  }
+
+  /** @throws ERR_SHUTTING_DOWN before start and after stop */
+  get endpoint(): string {
+    return this.#required.endpoint
+  }
+
+  /** @throws ERR_NATIVE_MISSING, ERR_INSECURE_BIND, ERR_ADDRESS_IN_USE, ERR_IO */
+  async start(): Promise<void> {
+    const { bulkThreads, bulkThresholdBytes, engine: kind, listen } = this.#options
+    const { host, port } = parseEndpoint(listen)
+    const { address } = await resolveHost(host)
+    const engine = (this.#deps.createEngine ?? createIoEngine)({ engine: kind, bulkThreads })
+    try {
+      this.#running = this.#listen(new LaneIo(engine, bulkThresholdBytes), { host: address, port })
+    } catch (error) {
+      await engine.close()
+      throw error
+    }
+    this.#deps.logger.info(`TCP transport listens on ${this.#running.listener.endpoint}`, {
+      endpoint: this.endpoint,
+      engine: engine.kind,
+      reason: engine.reason,
+    })
+  }
+
+  reaches(window: RemoteWindow): boolean {
+    return window.scheme === this.scheme
+  }
+
+  expose(region: Region, options: ExposeOptions): Exposure {
+    const { exposures, endpoint } = this.#required
+    return exposures.expose(region, options, endpoint)
+  }
+
+  execute(batch: readonly TransferOp[], { signal }: { readonly signal: AbortSignal }): CompletionStream {
+    return new Observable(subscriber => {
+      if (signal.aborted) subscriber.error(signal.reason)
+      else if (batch.length === 0) subscriber.complete()
+      else this.#post(batch, signal, subscriber)
+      // No teardown: unsubscribing only stops watching.
+    })
+  }
+
+  /**
+   * Takes no new work, fails what waits, lets what is on the wire end for at most `stopTimeoutMs` on either side, and closes
+   * everything. Idempotent.
+   */
+  stop(): Promise<void> {
+    // Later, because failing what waits calls back, and a callback may call `stop` again.
+    this.#stopped ??= Promise.resolve().then(() => this.#stop())
+    return this.#stopped
+  }
+
+  get #required(): Running {
+    if (this.#running == null)
+      throw new MooncakeError('ERR_SHUTTING_DOWN', 'The TCP transport is not running')
+    return this.#running
+  }
+
+  #listen(io: LaneIo, address: HostPort): Running {
+    const { engine } = io
+    const { clock, logger, security } = this.#deps
+    const slots = new Slots(engine)
+    const exposures = new Exposures(slots)
+    const scratch = { slot: engine.attach(Buffer.allocUnsafeSlow(SCRATCH_BYTES)), byteLength: SCRATCH_BYTES }
+    const metrics = this.#metrics
+    const options = this.#options
+    const listener = new Listener({
+      io,
+      logger,
+      security,
+      options,
+      address,
+      exposures,
+      scratch,
+      metrics,
+      clock,
+    })
+    const { host, port } = parseEndpoint(listener.endpoint)
+    const endpoint = formatEndpoint({ host: options.advertiseHost ?? advertisedHost(host), port })
+    const sweepMs = Math.min(options.operationTimeoutMs, options.laneIdleMs) / SWEEPS_PER_TIMEOUT
+    const sweeper = clock.every(sweepMs, () => {
+      this.#sweep()
+    })
+    const stopping = new AbortController()
+    return { engine, io, slots, exposures, listener, endpoint, sweeper, stopping }
+  }
+
+  #post(batch: readonly TransferOp[], signal: AbortSignal, subscriber: Subscriber<Completion>): void {
+    const peers = new Set<Peer>()
+    let grace: Disposable | undefined
+    const onAbort = (): void => {
+      grace = this.#deps.clock.after(this.#options.abortGraceMs, () => {
+        for (const peer of peers) peer.closeLanesOf(job)
+      })
+      for (const peer of peers) peer.takeBack(job)
+    }
+    const job = new Job(batch.length, subscriber, signal, () => {
+      signal.removeEventListener('abort', onAbort)
+      grace?.[Symbol.dispose]()
+      this.#jobs.delete(job)
+      if (this.#jobs.size === 0) this.#lastJobEnded()
+    })
+    this.#jobs.add(job)
+    signal.addEventListener('abort', onAbort, { once: true })
+    for (let index = 0; index < batch.length; index++) {
+      try {
+        this.#queue(job, index, batch[index]!, peers)
+      } catch (error) {
+        this.#metrics.failed('initiator', error)
+        job.complete(index, 0, asMooncakeError(error))
+      }
+    }
+    for (const peer of peers) peer.pump()
+  }
+
+  /** @throws what makes the operation impossible, before anything is queued */
+  #queue(job: Job, index: number, op: TransferOp, peers: Set<Peer>): void {
+    if (this.#running == null || this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
+    assertValid(op)
+    if (op.local.byteLength === 0) {
+      job.complete(index, 0)
+      return
+    }
+    const { bulkThresholdBytes, stripeBytes, queuedOpsMaxPerPeer } = this.#options
+    const peer = this.#peer(op.remote.window.endpoint, this.#running)
+    if (peer.queued >= queuedOpsMaxPerPeer) {
+      throw new MooncakeError(
+        'ERR_OVERLOADED',
+        `${queuedOpsMaxPerPeer} operations wait for this peer already`,
+      )
+    }
+    peers.add(peer)
+    peer.push(cut(job, index, op, Math.max(stripeBytes, bulkThresholdBytes)))
+  }
+
+  #peer(endpoint: string, running: Running): Peer {
+    const known = this.#peers.get(endpoint)
+    if (known != null) return known
+    parseEndpoint(endpoint)
+    const { clock } = this.#deps
+    const peer = new Peer({
+      options: this.#options,
+      clock,
+      metrics: this.#metrics,
+      slots: running.slots,
+      connect: onFrameEnd => this.#connect(endpoint, running, onFrameEnd),
+    })
+    this.#peers.set(endpoint, peer)
+    return peer
+  }
+
+  async #connect(
+    endpoint: string,
+    { io, stopping }: Running,
+    onFrameEnd: (end: FrameEnd) => void,
+  ): Promise<ClientLane> {
+    const { clock, security, logger } = this.#deps
+    const { connectTimeoutMs, socketBufferBytes, frameOpsMax } = this.#options
+    const limits = { frameOpsMax, framesMax: SMALL_FRAMES_MAX }
+    try {
+      const options = {
+        io,
+        security,
+        clock,
+        connectTimeoutMs,
+        socketBufferBytes,
+        limits,
+        signal: stopping.signal,
+      }
+      const connected = await connectLane(endpoint, options)
+      return new ClientLane(connected.socket, connected.limits, clock, onFrameEnd)
+    } catch (error) {
+      const { code, message } = asMooncakeError(error)
+      logger.warn(`No lane to ${endpoint}: ${message}`, { code, endpoint })
+      throw error
+    }
+  }
+
+  #sweep(): void {
+    const nowMs = this.#deps.clock.nowMs()
+    this.#running?.listener.sweep(nowMs)
+    for (const [endpoint, peer] of this.#peers) {
+      peer.sweep(nowMs)
+      if (peer.idle) this.#peers.delete(endpoint)
+    }
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#running == null) return
+    const { clock } = this.#deps
+    const { engine, slots, exposures, listener, sweeper, stopping } = this.#running
+    const reason = new MooncakeError('ERR_SHUTTING_DOWN')
+    const peers = [...this.#peers.values()]
+    const timer = clock.after(this.#options.stopTimeoutMs, () => {
+      for (const peer of peers) for (const lane of peer.lanes) lane.fail(reason)
+      listener.destroy(reason)
+    })
+    stopping.abort(reason)
+    const jobsEnded = new Promise<void>(resolve => {
+      this.#lastJobEnded = resolve
+      if (this.#jobs.size === 0) resolve()
+    })
+    await Promise.all([listener.close(), ...peers.map(peer => peer.close()), jobsEnded])
+    timer[Symbol.dispose]()
+    sweeper[Symbol.dispose]()
+    await exposures.revokeAll()
+    this.#running = undefined
+    slots.clear()
+    await engine.close()
+  }
+
+  #countLanes(): number {
+    const initiated = [...this.#peers.values()].reduce((sum, peer) => sum + peer.lanes.length, 0)
+    return initiated + (this.#running?.listener.laneCount ?? 0)
+  }
+}
