@@ -1,0 +1,106 @@
+import {
+  assertMayBind,
+  asMooncakeError,
+  definePlugin,
+  LOGGER,
+  METRICS,
+  MooncakeError,
+  SECURITY,
+  token,
+  type ErrorCode,
+  type Logger,
+  type Metrics,
+  type Security,
+  type Startable,
+} from '@mooncake-ts/core'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { MASTER_SERVICE, type MasterService } from '../service/master-service.js'
+import { adminPages } from './pages.js'
+
+export interface AdminOptions {
+  /** Port 0 takes any free one. @defaultValue 9003 */
+  readonly metricsPort?: number
+  /** Beyond loopback only with a cluster secret, or where that is allowed; the pages themselves ask for none. @defaultValue '127.0.0.1' */
+  readonly metricsHost?: string
+}
+
+const STATUS: Partial<Record<ErrorCode, number>> = {
+  ERR_INVALID_PARAMS: 400,
+  ERR_INVALID_KEY: 400,
+  ERR_OBJECT_NOT_FOUND: 404,
+  ERR_SEGMENT_NOT_FOUND: 404,
+}
+
+/** Where the admin pages are. */
+export const ADMIN_SERVER = token<AdminServer>('MasterAdminServer')
+
+/** The master's pages for people, probes and scrapers. They only read. */
+export class AdminServer implements Startable {
+  readonly #options: Required<AdminOptions>
+  readonly #security: Security
+  readonly #http: FastifyInstance
+  #endpoint = ''
+
+  constructor(
+    options: Required<AdminOptions>,
+    parts: { master: MasterService; metrics: Metrics; security: Security; logger: Logger },
+  ) {
+    this.#options = options
+    this.#security = parts.security
+    this.#http = Fastify({ logger: false, forceCloseConnections: true, bodyLimit: 1024 })
+    this.#http.setErrorHandler((thrown, _request, reply) => {
+      const error = fromHttp(thrown) ?? asMooncakeError(thrown)
+      const status = STATUS[error.code] ?? 500
+      if (status === 500) parts.logger.error('An admin page failed', { error })
+      return reply.code(status).send({ code: error.code, message: error.message })
+    })
+    this.#http.setNotFoundHandler((request, reply) => {
+      const message = `${request.method} ${request.url.split('?')[0]} is no page of the master; see GET /`
+      return reply.code(404).send({ code: 'ERR_INVALID_PARAMS', message })
+    })
+    adminPages(this.#http, parts.master, parts.metrics)
+  }
+
+  /** `host:port`, after start. */
+  get endpoint(): string {
+    return this.#endpoint
+  }
+
+  /** @throws ERR_INSECURE_BIND, ERR_ADDRESS_IN_USE */
+  async start(): Promise<void> {
+    const { metricsHost: host, metricsPort: port } = this.#options
+    assertMayBind(this.#security, host)
+    try {
+      this.#endpoint = new URL(await this.#http.listen({ host, port })).host
+    } catch (cause) {
+      if ((cause as { code?: unknown }).code !== 'EADDRINUSE') throw cause
+      throw new MooncakeError('ERR_ADDRESS_IN_USE', `Port ${port} of ${host} is taken`, { cause })
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#http.close()
+  }
+}
+
+/** Fastify's own complaints about a request. */
+function fromHttp(thrown: unknown): MooncakeError | undefined {
+  const { statusCode, message } = thrown as { statusCode?: number; message?: string }
+  if (statusCode == null || statusCode >= 500) return undefined
+  return new MooncakeError('ERR_INVALID_PARAMS', message, { cause: thrown })
+}
+
+/** The pages as a plugin; `createMaster` composes it. */
+export const adminServer = definePlugin<AdminServer, AdminOptions>({
+  name: '@mooncake-ts/master/admin',
+  provides: ADMIN_SERVER,
+  requires: [MASTER_SERVICE, METRICS, SECURITY, LOGGER],
+  defaults: { metricsPort: 9003, metricsHost: '127.0.0.1' },
+  useFactory: (options, scope) =>
+    new AdminServer(options as Required<AdminOptions>, {
+      master: scope.get(MASTER_SERVICE),
+      metrics: scope.get(METRICS),
+      security: scope.get(SECURITY),
+      logger: scope.get(LOGGER).child({ part: 'master-admin' }),
+    }),
+})
