@@ -1,0 +1,62 @@
+import type {
+  Clock,
+  Directory,
+  Logger,
+  MemoryProvider,
+  Metrics,
+  Plugin,
+  RpcService,
+  Security,
+  Tier,
+  Transport,
+} from '@mooncake-ts/core'
+
+/** A node, composed. Order is meaning: transports preferred first, tiers fast to slow. */
+export interface StoreConfig {
+  /** Unique in the cluster; names the node's segments. */
+  readonly name: string
+  readonly master: Plugin<Directory>
+  readonly transports: readonly Plugin<Transport>[]
+  /** None: a pure client. */
+  readonly tiers?: readonly Plugin<Tier>[]
+  /** @defaultValue `rpc({ listen: ['127.0.0.1:0'] })` */
+  readonly rpc?: Plugin<RpcService>
+  /** @defaultValue `memory()` */
+  readonly memory?: Plugin<MemoryProvider>
+  readonly security?: Security
+  readonly logger?: Logger
+  readonly metrics?: Plugin<Metrics>
+  readonly clock?: Clock
+  readonly limits?: StoreLimits
+  /**
+   * Who moves the bytes between two nodes: `reverse`, the one that holds the tier (one RPC); `forward`, the caller (two RPCs). Transports whose
+   * windows cannot be revoked are always used forward. @defaultValue 'reverse'
+   */
+  readonly transferDirection?: 'reverse' | 'forward'
+}
+
+/** Every limit of the engine, with its unit in its name. */
+export interface StoreLimits {
+  /** Stripes of per-key locks. @defaultValue 1024 */
+  readonly lockShardCount?: number
+  /** Bytes of payload in flight in one process; a call beyond waits its turn. @defaultValue 256 MiB */
+  readonly inflightBytesMax?: number
+  /** Memory for objects on their way into or out of tiers without addresses. @defaultValue 64 MiB */
+  readonly stagingBytesMax?: number
+  /** Operations that may wait; more are refused with ERR_OVERLOADED. @defaultValue 65 536 */
+  readonly queuedOpsMax?: number
+  /** Eviction begins above this share of a tier's capacity … @defaultValue 0.95 */
+  readonly evictionHighWatermark?: number
+  /** … and goes on down to this. @defaultValue 0.90 */
+  readonly evictionLowWatermark?: number
+  /** Keys whose routes are cached. @defaultValue 1 000 000 */
+  readonly routeCacheKeysMax?: number
+  /** @defaultValue 60 000 */
+  readonly routeCacheTtlMs?: number
+  /** Life of a PreWrite or PinKey. @defaultValue 5000 */
+  readonly keyLeaseMs?: number
+  /** Of a call that names none. @defaultValue 10 000 */
+  readonly deadlineMs?: number
+  /** How long the start waits for the master before it fails; Infinity: for ever. @defaultValue 10 000 */
+  readonly masterWaitMs?: number
+}

@@ -1,0 +1,37 @@
+import { MIB, MooncakeError } from '@mooncake-ts/core'
+import type { StoreLimits } from '../api/config.js'
+
+export const DEFAULT_LIMITS: Required<StoreLimits> = Object.freeze({
+  lockShardCount: 1024,
+  inflightBytesMax: 256 * MIB,
+  queuedOpsMax: 65_536,
+  stagingBytesMax: 64 * MIB,
+  evictionHighWatermark: 0.95,
+  evictionLowWatermark: 0.9,
+  routeCacheKeysMax: 1_000_000,
+  routeCacheTtlMs: 60_000,
+  keyLeaseMs: 5000,
+  deadlineMs: 10_000,
+  masterWaitMs: 10_000,
+})
+
+/** The defaults, with what the user said. @throws ERR_INVALID_PARAMS with the path of the limit */
+export function resolveLimits(given: StoreLimits = {}): Required<StoreLimits> {
+  const limits = { ...DEFAULT_LIMITS, ...given }
+  for (const [name, value] of Object.entries(limits)) {
+    const isRatio = name.endsWith('Watermark')
+    const valid = isRatio
+      ? value > 0 && value <= 1
+      : value === Infinity || (Number.isSafeInteger(value) && value > 0)
+    if (valid) continue
+    const wanted = isRatio ? 'a share above 0 and up to 1' : 'a positive whole number'
+    throw new MooncakeError('ERR_INVALID_PARAMS', `limits/${name}: expected ${wanted}, got ${String(value)}`)
+  }
+  if (limits.evictionLowWatermark > limits.evictionHighWatermark) {
+    throw new MooncakeError(
+      'ERR_INVALID_PARAMS',
+      'limits/evictionLowWatermark: must not be above evictionHighWatermark',
+    )
+  }
+  return limits
+}

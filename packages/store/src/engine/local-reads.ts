@@ -1,0 +1,56 @@
+import { asMooncakeError, MooncakeError } from '@mooncake-ts/core'
+import type { CopyOp, MemoryProvider } from '@mooncake-ts/core'
+import type { Lease, TieredBackend } from '../local/tiered-backend.js'
+import { subSlice } from '../transfer/slices.js'
+import type { ReadOutcome, ReadTask } from './peer-reads.js'
+
+/** Reads objects that this node holds: out of memory by the copy pool, as one batch; out of other tiers each by itself. */
+export class LocalReads {
+  readonly #backend: TieredBackend
+  readonly #memory: MemoryProvider
+
+  constructor(backend: TieredBackend, memory: MemoryProvider) {
+    this.#backend = backend
+    this.#memory = memory
+  }
+
+  /** One outcome per task, in order; undefined where the object is gone. */
+  async read(tasks: readonly ReadTask[], signal: AbortSignal): Promise<Array<ReadOutcome | undefined>> {
+    const copies: CopyOp[] = []
+    const leases: Lease[] = []
+    const outcomes = tasks.map(({ key, target }): ReadOutcome | Promise<ReadOutcome> | undefined => {
+      const lease = this.#backend.acquire(key)
+      if (lease == null) return undefined
+      leases.push(lease)
+      const { byteLength, checksum } = lease.meta
+      const outcome = { byteLength, ...(checksum == null ? {} : { checksum }) }
+      if (byteLength > target.byteLength)
+        return { ...outcome, error: new MooncakeError('ERR_BUFFER_OVERFLOW') }
+      const into = subSlice(target, 0, byteLength)
+      if (lease.slice == null) return this.#readSlow(lease, into, outcome, signal)
+      if (byteLength > 0) copies.push({ from: lease.slice, to: into })
+      return outcome
+    })
+    try {
+      if (copies.length > 0) await this.#memory.copyPool.copy(copies)
+    } finally {
+      await Promise.all(outcomes) // At rest before the leases go, also where a copy was refused.
+      for (const lease of leases) lease.release()
+    }
+    return await Promise.all(outcomes)
+  }
+
+  async #readSlow(
+    lease: Lease,
+    into: ReadTask['target'],
+    outcome: ReadOutcome,
+    signal: AbortSignal,
+  ): Promise<ReadOutcome> {
+    try {
+      await this.#backend.readInto(lease, 0, into, signal)
+      return outcome
+    } catch (error) {
+      return { ...outcome, error: asMooncakeError(error, 'ERR_IO') }
+    }
+  }
+}

@@ -1,0 +1,87 @@
+import { asMooncakeError, type CopyOp, type MemoryProvider, type Slice } from '@mooncake-ts/core'
+import type { Reservation, TieredBackend } from '../local/tiered-backend.js'
+import type { StagingPool } from '../local/staging-pool.js'
+import type { Committer } from '../peers/committer.js'
+import type { WriteTerms } from '../peers/remote-writer.js'
+import { subSlice } from '../transfer/slices.js'
+import type { WriteOutcome, WriteTask } from './peer-writes.js'
+
+/** Writes objects into this node's own tiers. */
+export class LocalWrites {
+  readonly #backend: TieredBackend
+  readonly #memory: MemoryProvider
+  readonly #staging: StagingPool
+  readonly #committer: Committer
+
+  constructor(init: {
+    readonly backend: TieredBackend
+    readonly memory: MemoryProvider
+    readonly staging: StagingPool
+    readonly committer: Committer
+  }) {
+    this.#backend = init.backend
+    this.#memory = init.memory
+    this.#staging = init.staging
+    this.#committer = init.committer
+  }
+
+  /** One outcome per task, in order. */
+  async write(tasks: readonly WriteTask[], terms: WriteTerms, signal: AbortSignal): Promise<WriteOutcome[]> {
+    return await Promise.all(
+      tasks.map(task =>
+        this.#writeOne(task, terms, signal).catch((error: unknown) => ({
+          error: asMooncakeError(error),
+          existed: false,
+        })),
+      ),
+    )
+  }
+
+  async #writeOne(task: WriteTask, terms: WriteTerms, signal: AbortSignal): Promise<WriteOutcome> {
+    if (!terms.upsert && this.#backend.has(task.key)) return { existed: true }
+    const { key, byteLength, generation, checksum, parts } = task
+    const { softPin, hardPin, upsert, waitMs } = terms
+    const reservation =
+      this.#backend.reserveNow(byteLength) ??
+      (await this.#backend.reserve(byteLength, { deadlineMs: waitMs, signal }))
+    try {
+      await this.#fill(reservation, parts, byteLength, signal)
+    } catch (error) {
+      reservation.abandon()
+      throw error
+    }
+    const meta = { key, byteLength, generation, softPin, hardPin, ...(checksum == null ? {} : { checksum }) }
+    return { existed: await this.#committer.commit(reservation, meta, upsert ? 'upsert' : 'put') }
+  }
+
+  async #fill(
+    reservation: Reservation,
+    parts: readonly Slice[],
+    byteLength: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (reservation.slice != null) {
+      await this.#memory.copyPool.copy(gather(parts, reservation.slice))
+    } else if (parts.length === 1) {
+      await this.#backend.fill(reservation, parts[0]!, signal)
+    } else {
+      const staged = await this.#staging.acquire(byteLength, signal)
+      try {
+        await this.#memory.copyPool.copy(gather(parts, staged.slice))
+        await this.#backend.fill(reservation, staged.slice, signal)
+      } finally {
+        staged.release()
+      }
+    }
+  }
+}
+
+function gather(parts: readonly Slice[], into: Slice): CopyOp[] {
+  const copies: CopyOp[] = []
+  let at = 0
+  for (const from of parts) {
+    if (from.byteLength > 0) copies.push({ from, to: subSlice(into, at, from.byteLength) })
+    at += from.byteLength
+  }
+  return copies
+}

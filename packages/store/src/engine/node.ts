@@ -1,0 +1,249 @@
+import { randomUUID } from 'node:crypto'
+import { MooncakeError } from '@mooncake-ts/core'
+import type {
+  Clock,
+  Directory,
+  DirectoryHandlers,
+  Logger,
+  MemoryProvider,
+  Metrics,
+  ReplicaAdd,
+  RpcService,
+  SegmentInfo,
+  Startable,
+  Tier,
+  Transport,
+} from '@mooncake-ts/core'
+import type { StoreLimits } from '../api/config.js'
+import { KeyLocks } from '../local/key-locks.js'
+import { LeaseTable } from '../local/leases.js'
+import { StagingPool } from '../local/staging-pool.js'
+import { TieredBackend } from '../local/tiered-backend.js'
+import { ClientRpcService } from '../peers/client-rpc-service.js'
+import { Committer } from '../peers/committer.js'
+import { ForwardSessions } from '../peers/forward-sessions.js'
+import { PeerClient } from '../peers/peer-client.js'
+import { RemoteReader } from '../peers/remote-reader.js'
+import { RemoteWriter } from '../peers/remote-writer.js'
+import { WritesInFlight } from '../peers/writes-in-flight.js'
+import { GenerationClock } from '../routes/generation.js'
+import { RouteCache } from '../routes/route-cache.js'
+import { RouteNotifier } from '../routes/route-notifier.js'
+import { Router } from '../routes/router.js'
+import { Admission } from '../transfer/admission.js'
+import { TransferSubmitter } from '../transfer/submitter.js'
+import { LocalReads } from './local-reads.js'
+import { LocalWrites } from './local-writes.js'
+import { PeerReads } from './peer-reads.js'
+import { PeerWrites } from './peer-writes.js'
+import { Reader } from './reader.js'
+import { Writer } from './writer.js'
+
+/** What the composition gives a node. */
+export interface NodeParts {
+  readonly name: string
+  readonly limits: Required<StoreLimits>
+  readonly direction: 'reverse' | 'forward'
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly metrics: Metrics
+  readonly memory: MemoryProvider
+  readonly rpc: RpcService
+  readonly directory: Directory
+  readonly transports: readonly Transport[]
+  readonly tiers: readonly Tier[]
+}
+
+/** One member of the cluster: its tiers, the service that others call, and what reads and writes through others. */
+export class Node implements Startable {
+  readonly nodeId = randomUUID()
+  readonly generations: GenerationClock
+  readonly admission: Admission
+  readonly backend: TieredBackend
+  readonly router: Router
+  readonly #parts: NodeParts
+  readonly #notifier: RouteNotifier
+  readonly #committer: Committer
+  readonly #submitter: TransferSubmitter
+  readonly #staging: StagingPool
+  readonly #peers = new Map<string, PeerClient>()
+  #sessions: ForwardSessions | undefined
+  #service: ClientRpcService | undefined
+  #reader: Reader | undefined
+  #writer: Writer | undefined
+
+  constructor(parts: NodeParts) {
+    const { clock, logger, directory, limits, transports, memory, metrics, tiers, name } = parts
+    this.#parts = parts
+    this.generations = new GenerationClock(clock)
+    this.admission = new Admission(limits)
+    this.#notifier = new RouteNotifier(directory, logger)
+    this.#submitter = new TransferSubmitter(transports, logger)
+    this.#staging = new StagingPool(memory, limits.stagingBytesMax)
+    this.backend = new TieredBackend({
+      tiers,
+      memory,
+      clock,
+      logger,
+      metrics,
+      evictionHighWatermark: limits.evictionHighWatermark,
+      evictionLowWatermark: limits.evictionLowWatermark,
+      waitingReservationsMax: limits.queuedOpsMax,
+      events: {
+        committed: () => {}, // The committer tells the directory, because it waits for the answer.
+        removed: ({ key, generation }, tier, reason) => {
+          // A newer generation in the same segment has taken the place of a replaced one in the directory.
+          if (reason !== 'replaced')
+            this.#notifier.remove({ key, generation, segment: this.#segmentOf(tier) })
+        },
+      },
+    })
+    const cache = new RouteCache(clock, { keysMax: limits.routeCacheKeysMax, ttlMs: limits.routeCacheTtlMs })
+    this.router = new Router({ directory, cache, generations: this.generations, logger })
+    this.#committer = new Committer({
+      backend: this.backend,
+      notifier: this.#notifier,
+      locks: new KeyLocks(limits.lockShardCount),
+      generations: this.generations,
+      nodeName: name,
+    })
+  }
+
+  get reader(): Reader {
+    return running(this.#reader)
+  }
+
+  get writer(): Writer {
+    return running(this.#writer)
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const { backend } = this
+    const { directory, rpc, clock, limits, name } = this.#parts
+    const recovered = await backend.recover()
+    if (recovered > 0) this.#parts.logger.info(`Found ${recovered} objects of an earlier life`)
+    this.#serve()
+    this.#compose()
+    const rpcEndpoint = rpc.endpoints[0]
+    const info = {
+      nodeId: this.nodeId,
+      name,
+      segments: this.#segments(),
+      ...(rpcEndpoint == null ? {} : { rpcEndpoint }),
+    }
+    const patience = new AbortController()
+    using _timer = Number.isFinite(limits.masterWaitMs)
+      ? clock.after(limits.masterWaitMs, () => {
+          const message = `The master did not answer within ${limits.masterWaitMs} ms`
+          patience.abort(new MooncakeError('ERR_MASTER_UNAVAILABLE', message))
+        })
+      : { [Symbol.dispose]() {} }
+    await directory.join(info, this.#handlers(), AbortSignal.any([signal, patience.signal]))
+  }
+
+  async stop(): Promise<void> {
+    this.#service?.stop()
+    await this.#notifier.flush()
+    await this.#parts.directory.leave()
+    await this.#sessions?.close()
+    await this.backend.close()
+    this.#staging.close()
+  }
+
+  peer(endpoint: string): PeerClient {
+    let peer = this.#peers.get(endpoint)
+    if (peer == null) {
+      peer = new PeerClient(this.#parts.rpc, endpoint)
+      this.#peers.set(endpoint, peer)
+    }
+    return peer
+  }
+
+  #serve(): void {
+    const { clock, limits, transports, logger, rpc, tiers } = this.#parts
+    if (tiers.length === 0) return
+    const committer = this.#committer
+    const [submitter, staging, backend] = [this.#submitter, this.#staging, this.backend]
+    this.#sessions = new ForwardSessions({
+      backend,
+      committer,
+      transports,
+      logger,
+      writes: new LeaseTable({ clock, exclusive: true }),
+      pins: new LeaseTable({ clock }),
+      keyLeaseMs: limits.keyLeaseMs,
+    })
+    this.#service = new ClientRpcService(rpc, {
+      reader: new RemoteReader(backend, submitter, staging),
+      writer: new RemoteWriter({ backend, submitter, staging, committer, writes: new WritesInFlight() }),
+      sessions: this.#sessions,
+    })
+  }
+
+  #compose(): void {
+    const { memory, transports, clock, direction, tiers, rpc } = this.#parts
+    const { backend, router, admission, nodeId } = this
+    const submitter = this.#submitter
+    const peer = (endpoint: string): PeerClient => this.peer(endpoint)
+    this.#reader = new Reader({
+      backend,
+      local: new LocalReads(backend, memory),
+      peers: new PeerReads(transports, submitter, clock, direction),
+      peer,
+      router,
+      admission,
+      memory,
+      nodeId,
+    })
+    this.#writer = new Writer({
+      backend,
+      local: new LocalWrites({ backend, memory, staging: this.#staging, committer: this.#committer }),
+      peers: new PeerWrites(transports, submitter, direction),
+      peer,
+      router,
+      admission,
+      self: { nodeId, rpcEndpoint: rpc.endpoints[0] ?? '' },
+      hasTiers: tiers.length > 0,
+    })
+  }
+
+  #handlers(): DirectoryHandlers {
+    const { backend } = this
+    return {
+      removeLocal: async (keys, generationMax) => {
+        let removed = 0
+        for (const key of keys) if (backend.remove(key, generationMax)) removed++
+        return await Promise.resolve(removed)
+      },
+      removeWhere: async pattern => {
+        const regex = pattern == null ? undefined : new RegExp(pattern)
+        return await backend.removeWhere(meta => regex == null || regex.test(meta.key))
+      },
+      snapshot: () => this.#snapshot(),
+      segments: () => this.#segments(),
+    }
+  }
+
+  *#snapshot(): Iterable<ReplicaAdd> {
+    for (const { meta, tier } of this.backend.entries()) {
+      const { key, byteLength, generation } = meta
+      yield { key, byteLength, generation, segment: this.#segmentOf(tier) }
+    }
+  }
+
+  #segments(): SegmentInfo[] {
+    return this.backend.tierViews().map(({ tier, capacityBytes, usedBytes }) => {
+      const { kind, priority, tags } = tier
+      return { name: this.#segmentOf(tier), kind, priority, tags, capacityBytes, usedBytes }
+    })
+  }
+
+  #segmentOf(tier: Tier): string {
+    return `${this.#parts.name}/${tier.name}`
+  }
+}
+
+function running<T>(part: T | undefined): T {
+  if (part == null) throw new MooncakeError('ERR_SHUTTING_DOWN', 'The node has not started')
+  return part
+}

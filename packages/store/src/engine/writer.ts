@@ -1,0 +1,222 @@
+import { asMooncakeError, hasCode, isRetryable, MooncakeError } from '@mooncake-ts/core'
+import type { Completion, WriteCandidate, WriteRoute } from '@mooncake-ts/core'
+import type { TieredBackend } from '../local/tiered-backend.js'
+import type { PeerClient } from '../peers/peer-client.js'
+import type { Router } from '../routes/router.js'
+import type { Admission } from '../transfer/admission.js'
+import { chunksOf, groupBy } from './chunks.js'
+import type { Deadline } from './deadline.js'
+import type { LocalWrites } from './local-writes.js'
+import type { PeerWrites, WriteOutcome, WriteTask } from './peer-writes.js'
+
+/** Candidates beyond the replicas that were asked for, for when one of them fails. */
+const SPARE_CANDIDATES = 2
+
+/** Of the time that is left: how long an owner may wait for space, so that its answer still arrives. */
+const WAIT_SHARE = 0.8
+
+/** A place to write to. */
+type Target = Pick<WriteCandidate, 'nodeId' | 'rpcEndpoint'>
+
+interface Write {
+  readonly index: number
+  readonly task: WriteTask
+  /** Best first; taken from the front. */
+  targets: Target[]
+  /** The best one that had no room, to wait at when there is no other. */
+  full?: Target
+  readonly written: Target[]
+  existed: boolean
+  error?: Error
+}
+
+export interface WriterInit {
+  readonly backend: TieredBackend
+  readonly local: LocalWrites
+  readonly peers: PeerWrites
+  readonly peer: (endpoint: string) => PeerClient
+  readonly router: Router
+  readonly admission: Admission
+  /** This process and, where it has tiers, what it is called from outside. */
+  readonly self: Target
+  readonly hasTiers: boolean
+}
+
+export interface WriteRequestTerms {
+  readonly deadline: Deadline
+  readonly upsert: boolean
+  readonly replicaNum: number
+  readonly preferredSegments: readonly string[]
+  readonly softPin: boolean
+  readonly hardPin: boolean
+}
+
+/** Puts a batch of objects where the directory says, each on as many nodes as were asked for, as far as there are so many. */
+export class Writer {
+  readonly #init: WriterInit
+
+  constructor(init: WriterInit) {
+    this.#init = init
+  }
+
+  /** `emit` is called once per task, when its memory is at rest. Rejects with the signal's reason when that aborts; then all is at rest too. */
+  async run(
+    tasks: readonly WriteTask[],
+    terms: WriteRequestTerms,
+    emit: (c: Completion) => void,
+  ): Promise<void> {
+    const writes = tasks.map((task, index): Write => ({
+      index,
+      task,
+      targets: [],
+      written: [],
+      existed: false,
+    }))
+    const absent = terms.upsert ? writes : writes.filter(write => !this.#init.backend.has(write.task.key))
+    const here = writes.filter(write => !absent.includes(write))
+    for (const write of here) emit({ index: write.index, bytes: write.task.byteLength })
+    let left = await this.#route(absent, terms, emit)
+    while (left.length > 0) {
+      terms.deadline.signal.throwIfAborted()
+      left = await this.#round(left, terms, emit)
+    }
+  }
+
+  /** Finds out where each goes; ends those that are there already. */
+  async #route(
+    writes: readonly Write[],
+    terms: WriteRequestTerms,
+    emit: (c: Completion) => void,
+  ): Promise<Write[]> {
+    if (writes.length === 0) return []
+    const requests = writes.map(({ task }) => ({
+      key: task.key,
+      byteLength: task.byteLength,
+      candidatesMax: terms.replicaNum + SPARE_CANDIDATES,
+      preferredSegments: terms.preferredSegments,
+    }))
+    const routes = await this.#init.router.candidates(requests, terms.deadline.signal)
+    return writes.filter((write, position) => {
+      const route = routes[position]!
+      if (route.existing != null && !terms.upsert) {
+        emit({ index: write.index, bytes: write.task.byteLength })
+        return false
+      }
+      write.targets = this.#targetsOf(route)
+      if (write.targets.length > 0) return true
+      const message = `No node can take ${write.task.byteLength} bytes for ${write.task.key}`
+      emit({ index: write.index, bytes: 0, error: new MooncakeError('ERR_NO_AVAILABLE_CANDIDATE', message) })
+      return false
+    })
+  }
+
+  /** A new generation goes first to those that hold the old one, so that no route to them goes wrong. */
+  #targetsOf({ existing, candidates }: WriteRoute): Target[] {
+    const targets = new Map<string, Target>()
+    for (const target of [...(existing?.replicas ?? []), ...candidates]) {
+      if (!targets.has(target.nodeId)) targets.set(target.nodeId, target)
+    }
+    if (targets.size === 0 && this.#init.hasTiers && this.#init.router.away) return [this.#init.self]
+    return [...targets.values()]
+  }
+
+  /** One try at as many targets as each write still lacks; gives back what is not done yet. */
+  async #round(
+    writes: readonly Write[],
+    terms: WriteRequestTerms,
+    emit: (c: Completion) => void,
+  ): Promise<Write[]> {
+    const attempts: Array<{ write: Write; target: Target; waitMs: number }> = []
+    for (const write of writes) {
+      const missing = terms.replicaNum - write.written.length
+      if (write.targets.length === 0 && write.full != null) {
+        attempts.push({
+          write,
+          target: write.full,
+          waitMs: Math.floor(terms.deadline.remainingMs() * WAIT_SHARE),
+        })
+        delete write.full
+      }
+      for (const target of write.targets.splice(0, missing)) attempts.push({ write, target, waitMs: 0 })
+    }
+    const groups = groupBy(attempts, ({ target, waitMs }) => `${target.nodeId} ${waitMs > 0}`)
+    const chunks = [...groups.values()].flatMap(group =>
+      chunksOf(group, ({ write }) => write.task.byteLength),
+    )
+    await Promise.all(
+      chunks.map(chunk =>
+        this.#writeChunk(
+          chunk[0]!.target,
+          chunk[0]!.waitMs,
+          chunk.map(a => a.write),
+          terms,
+        ),
+      ),
+    )
+    return writes.filter(write => !this.#settle(write, terms, emit))
+  }
+
+  async #writeChunk(
+    target: Target,
+    waitMs: number,
+    chunk: readonly Write[],
+    terms: WriteRequestTerms,
+  ): Promise<void> {
+    const { admission, local, peers, peer, self } = this.#init
+    const { upsert, softPin, hardPin, deadline } = terms
+    const { signal } = deadline
+    const tasks = chunk.map(write => write.task)
+    const writeTerms = { upsert, softPin, hardPin, waitMs }
+    let bytes = 0
+    for (const task of tasks) bytes += task.byteLength
+    await admission.enter(bytes, signal)
+    let outcomes: WriteOutcome[]
+    try {
+      const options = { signal, deadlineMs: deadline.remainingMs() }
+      outcomes =
+        target.nodeId === self.nodeId
+          ? await local.write(tasks, writeTerms, signal)
+          : await peers.write(peer(target.rpcEndpoint), tasks, writeTerms, options)
+    } catch (error) {
+      signal.throwIfAborted()
+      const failure = asMooncakeError(error)
+      outcomes = chunk.map(() => ({ error: failure, existed: false }))
+    } finally {
+      admission.leave(bytes)
+    }
+    chunk.forEach((write, position) => {
+      const { error, existed } = outcomes[position]!
+      if (error == null) {
+        write.written.push(target)
+        write.existed ||= existed
+        return
+      }
+      write.error = error
+      if (waitMs === 0 && hasCode(error, 'ERR_NO_AVAILABLE_HANDLE')) write.full ??= target
+      if (!isRetryable(error)) write.targets = []
+    })
+  }
+
+  /** True when there is nothing more to try or to do. Fewer replicas than asked for are a success: the object is there. */
+  #settle(write: Write, terms: WriteRequestTerms, emit: (c: Completion) => void): boolean {
+    const enough = write.written.length >= terms.replicaNum
+    const exhausted = write.targets.length === 0 && (write.full == null || write.written.length > 0)
+    if (!enough && !write.existed && !exhausted) return false
+    const { task, index } = write
+    if (write.written.length === 0) {
+      emit({ index, bytes: 0, error: write.error ?? new MooncakeError('ERR_NO_AVAILABLE_CANDIDATE') })
+      return true
+    }
+    if (write.existed) this.#init.router.forget(task.key)
+    else {
+      const replicas = write.written.map(({ nodeId, rpcEndpoint }) => ({ nodeId, rpcEndpoint, segment: '' }))
+      this.#init.router.learn(task.key, {
+        byteLength: task.byteLength,
+        generation: task.generation,
+        replicas,
+      })
+    }
+    emit({ index, bytes: task.byteLength })
+    return true
+  }
+}

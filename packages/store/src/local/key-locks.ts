@@ -1,0 +1,96 @@
+import { MooncakeError } from '@mooncake-ts/core'
+import { hashKey } from './key-hash.js'
+
+/**
+ * Locks for keys, in stripes: keys of one stripe exclude each other, first in, first out. Whoever finds its stripe free runs at once and
+ * without a promise of ours. Not reentrant: a holder that asks again for a key waits for itself.
+ */
+export class KeyLocks {
+  readonly #held: Uint8Array
+  /** By stripe, where somebody waits. A Set is a queue that forgets in constant time. */
+  readonly #waiting = new Map<number, Set<() => void>>()
+
+  /** @throws ERR_INVALID_PARAMS */
+  constructor(lockShardCount = 1024) {
+    if (!Number.isSafeInteger(lockShardCount) || lockShardCount < 1) {
+      throw new MooncakeError('ERR_INVALID_PARAMS', 'lockShardCount must be a positive whole number')
+    }
+    this.#held = new Uint8Array(lockShardCount)
+  }
+
+  /** Runs `fn` alone among the keys of this stripe; gives what it gives, when it gives it. */
+  lock<T>(key: string, fn: () => T | Promise<T>): T | Promise<T> {
+    return this.#run([this.#stripeOf(key)], fn)
+  }
+
+  /** Runs `fn` alone among all of these keys. Stripes are taken in ascending order, so batches never wait for each other in a ring. */
+  lockMany<T>(keys: Iterable<string>, fn: () => T | Promise<T>): T | Promise<T> {
+    const stripes = new Set<number>()
+    for (const key of keys) stripes.add(this.#stripeOf(key))
+    return this.#run(
+      [...stripes].sort((a, b) => a - b),
+      fn,
+    )
+  }
+
+  #stripeOf(key: string): number {
+    return hashKey(key) % this.#held.length
+  }
+
+  #run<T>(stripes: readonly number[], fn: () => T | Promise<T>): T | Promise<T> {
+    for (let i = 0; i < stripes.length; i++) {
+      if (this.#held[stripes[i]!] === 1) return this.#runLater(stripes, i, fn)
+      this.#held[stripes[i]!] = 1
+    }
+    return this.#runHeld(stripes, fn)
+  }
+
+  /** Those before `from` are held already. */
+  async #runLater<T>(stripes: readonly number[], from: number, fn: () => T | Promise<T>): Promise<T> {
+    for (let i = from; i < stripes.length; i++) {
+      const stripe = stripes[i]!
+      if (this.#held[stripe] === 0) this.#held[stripe] = 1
+      else await this.#turn(stripe)
+    }
+    return await this.#runHeld(stripes, fn)
+  }
+
+  #runHeld<T>(stripes: readonly number[], fn: () => T | Promise<T>): T | Promise<T> {
+    let result: T | Promise<T>
+    try {
+      result = fn()
+    } catch (error) {
+      this.#release(stripes)
+      throw error
+    }
+    if (result instanceof Promise)
+      return result.finally(() => {
+        this.#release(stripes)
+      })
+    this.#release(stripes)
+    return result
+  }
+
+  #turn(stripe: number): Promise<void> {
+    return new Promise(resolve => {
+      const queue = this.#waiting.get(stripe)
+      if (queue == null) this.#waiting.set(stripe, new Set([resolve]))
+      else queue.add(resolve)
+    })
+  }
+
+  #release(stripes: readonly number[]): void {
+    for (const stripe of stripes) {
+      const queue = this.#waiting.get(stripe)
+      if (queue == null) {
+        this.#held[stripe] = 0
+        continue
+      }
+      // Handed over without being free in between, so that nobody overtakes.
+      const [next] = queue
+      queue.delete(next!)
+      if (queue.size === 0) this.#waiting.delete(stripe)
+      next!()
+    }
+  }
+}

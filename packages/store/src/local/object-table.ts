@@ -1,0 +1,197 @@
+import type { Tier } from '@mooncake-ts/core'
+import type { Holding } from './holding.js'
+import { LruList, type LruNode } from './lru-list.js'
+
+/** What is known of an object beside its bytes. */
+export interface ObjectMeta {
+  readonly key: string
+  /** A safe integer; the greater one of a key is the newer one. */
+  readonly generation: number
+  readonly byteLength: number
+  /** CRC-32C of the bytes, where it was asked for. */
+  readonly checksum?: number
+  /** Evicted only when nothing else is left. */
+  readonly softPin: boolean
+  /** Never evicted. */
+  readonly hardPin: boolean
+}
+
+/** The current object of a key. It never changes but for its replicas: a new generation is a new object. */
+export class StoredObject implements ObjectMeta {
+  readonly key: string
+  readonly generation: number
+  readonly byteLength: number
+  readonly checksum: number | undefined
+  readonly softPin: boolean
+  readonly hardPin: boolean
+  /** Fastest tier first; never empty while the object is in the table. */
+  readonly replicas: Replica[] = []
+
+  constructor(meta: ObjectMeta) {
+    this.key = meta.key
+    this.generation = meta.generation
+    this.byteLength = meta.byteLength
+    this.checksum = meta.checksum
+    this.softPin = meta.softPin
+    this.hardPin = meta.hardPin
+  }
+}
+
+/** One whole copy of an object in one tier. The table owns one hold on it until it drops it. */
+export class Replica implements LruNode<Replica> {
+  readonly object: StoredObject
+  readonly holding: Holding
+  newer: Replica | undefined = undefined
+  older: Replica | undefined = undefined
+  list: LruList<Replica> | undefined = undefined
+  /** Where it waits for its eviction while nobody reads it; none for a hard pin, and for one that left the table. */
+  order: LruList<Replica> | undefined
+  readers = 0
+
+  constructor(object: StoredObject, holding: Holding, order: LruList<Replica> | undefined) {
+    this.object = object
+    this.holding = holding
+    this.order = order
+  }
+
+  get byteLength(): number {
+    return this.object.byteLength
+  }
+}
+
+/** What one tier holds, in order of eviction. What is being read is in neither list: evicting it would free nothing. */
+class TierOrder {
+  readonly ordinary = new LruList<Replica>()
+  readonly softPinned = new LruList<Replica>()
+  keyCount = 0
+
+  listOf(meta: ObjectMeta): LruList<Replica> | undefined {
+    if (meta.hardPin) return undefined
+    return meta.softPin ? this.softPinned : this.ordinary
+  }
+}
+
+/**
+ * Keys to current objects, and who is next to go in each tier. Looking up, touching and finding a victim take constant time; nothing is ever
+ * scanned. It knows nothing of bytes and their tiers' I/O, and it gives up no hold: that is for whoever took the replica out.
+ */
+export class ObjectTable {
+  readonly #objects = new Map<string, StoredObject>()
+  readonly #orders = new Map<Tier, TierOrder>()
+
+  constructor(tiers: readonly Tier[]) {
+    for (const tier of tiers) this.#orders.set(tier, new TierOrder())
+  }
+
+  get size(): number {
+    return this.#objects.size
+  }
+
+  get(key: string): StoredObject | undefined {
+    return this.#objects.get(key)
+  }
+
+  /** Safe while the table changes: what goes before its turn is left out. */
+  values(): IterableIterator<StoredObject> {
+    return this.#objects.values()
+  }
+
+  /** Makes this the current object of its key. The one before, if any, is gone from the table; its replicas are the caller's to release. */
+  set(
+    meta: ObjectMeta,
+    holding: Holding,
+  ): { readonly current: StoredObject; readonly previous: StoredObject | undefined } {
+    const previous = this.#objects.get(meta.key)
+    previous?.replicas.forEach(replica => {
+      this.#unlink(replica)
+    })
+    const current = new StoredObject(meta)
+    this.#objects.set(meta.key, current)
+    this.addReplica(current, holding)
+    return { current, previous }
+  }
+
+  /** Another copy of a current object, in a tier that has none of it. */
+  addReplica(object: StoredObject, holding: Holding): void {
+    const order = this.#orderOf(holding.tier)
+    const replica = new Replica(object, holding, order.listOf(object))
+    const slower = object.replicas.findIndex(other => other.holding.tier.priority < holding.tier.priority)
+    if (slower < 0) object.replicas.push(replica)
+    else object.replicas.splice(slower, 0, replica)
+    order.keyCount++
+    replica.order?.add(replica)
+  }
+
+  /** Forgets the object with all its replicas, which are the caller's to release. */
+  delete(object: StoredObject): void {
+    object.replicas.forEach(replica => {
+      this.#unlink(replica)
+    })
+    this.#objects.delete(object.key)
+  }
+
+  /** Forgets one replica, which is the caller's to release; with the last one the object goes too. */
+  deleteReplica(replica: Replica): void {
+    const { object } = replica
+    if (object.replicas.length === 1) {
+      this.delete(object)
+      return
+    }
+    object.replicas.splice(object.replicas.indexOf(replica), 1)
+    this.#unlink(replica)
+  }
+
+  /** False once the replica was dropped, whatever has taken its place. */
+  has(replica: Replica): boolean {
+    return (
+      this.#objects.get(replica.object.key) === replica.object && replica.object.replicas.includes(replica)
+    )
+  }
+
+  /** Takes the replica out of the order of eviction for as long as it has readers; the object counts as used in every tier. */
+  beginRead(replica: Replica): void {
+    if (replica.readers++ === 0) replica.list?.delete(replica)
+    if (replica.object.replicas.length > 1) touchOthers(replica)
+  }
+
+  /** True when the last reader has left and the replica can be evicted again, as the most recently used one. */
+  endRead(replica: Replica): boolean {
+    if (--replica.readers > 0 || replica.order == null) return false
+    replica.order.add(replica)
+    return true
+  }
+
+  /** Who goes next in a tier: the least recently used, a soft-pinned one only when there is no other and `softPins` allows. */
+  victim(tier: Tier, softPins: boolean): Replica | undefined {
+    const { ordinary, softPinned } = this.#orderOf(tier)
+    return ordinary.oldest ?? (softPins ? softPinned.oldest : undefined)
+  }
+
+  evictableBytes(tier: Tier, softPins: boolean): number {
+    const { ordinary, softPinned } = this.#orderOf(tier)
+    return ordinary.bytes + (softPins ? softPinned.bytes : 0)
+  }
+
+  keyCount(tier: Tier): number {
+    return this.#orderOf(tier).keyCount
+  }
+
+  #orderOf(tier: Tier): TierOrder {
+    return this.#orders.get(tier)!
+  }
+
+  #unlink(replica: Replica): void {
+    replica.list?.delete(replica)
+    replica.order = undefined
+    this.#orderOf(replica.holding.tier).keyCount--
+  }
+}
+
+function touchOthers(read: Replica): void {
+  for (const replica of read.object.replicas) {
+    const { list } = replica
+    if (replica === read || list == null) continue
+    list.delete(replica)
+    list.add(replica)
+  }
+}

@@ -1,0 +1,345 @@
+import { MooncakeError, type Clock, type Logger, type MemoryProvider, type Metrics } from '@mooncake-ts/core'
+import type { ObjectIdentity, Slice, Tier, TierAllocation } from '@mooncake-ts/core'
+import { BackendMetrics, type TierView } from './backend-metrics.js'
+import type { Holding } from './holding.js'
+import { InUse } from './in-use.js'
+import { Lease } from './lease.js'
+import { ObjectTable, type ObjectMeta, type Replica } from './object-table.js'
+import type { Reservation } from './reservation.js'
+import { Room, type ReserveOptions } from './room.js'
+import { StagingPool } from './staging-pool.js'
+import { TierIo } from './tier-io.js'
+import type { TierSpace } from './tier-space.js'
+
+export type { TierView } from './backend-metrics.js'
+export type { Lease } from './lease.js'
+export type { ObjectMeta } from './object-table.js'
+export type { Reservation } from './reservation.js'
+export type { ReserveOptions } from './room.js'
+
+/** One turn of `removeWhere`. */
+const SLICE_MS = 10
+
+export type RemoveReason = 'evicted' | 'removed' | 'replaced' | 'lost'
+
+/** Called inside of the change, after it is made. They must neither throw nor change the backend. */
+export interface BackendEvents {
+  committed(meta: ObjectMeta, tier: Tier): void
+  removed(meta: ObjectMeta, tier: Tier, reason: RemoveReason): void
+}
+
+export interface TieredBackendInit {
+  readonly tiers: readonly Tier[]
+  readonly memory: MemoryProvider
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly metrics: Metrics
+  readonly events: BackendEvents
+  /** Eviction begins above this share of a tier's capacity … */
+  readonly evictionHighWatermark: number
+  /** … and goes on down to this. */
+  readonly evictionLowWatermark: number
+  readonly waitingReservationsMax: number
+  /** For parts of objects in tiers that can only be read whole. @defaultValue a pool of its own */
+  readonly staging?: StagingPool
+}
+
+/**
+ * The objects of one node, over its tiers. Bytes are owned by Holdings; the table says which are current and who goes next; space is given
+ * to the fastest tier that has it or can make it. All decisions are synchronous, so they need no locks: only moving bytes takes time.
+ */
+export class TieredBackend {
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #events: BackendEvents
+  readonly #metrics: BackendMetrics
+  readonly #io: TierIo
+  readonly #table: ObjectTable
+  readonly #room: Room
+  /** Leases, reservations and what moves bytes for them. */
+  readonly #inUse = new InUse()
+  #closing: Promise<void> | undefined
+
+  /** @throws ERR_INVALID_PARAMS */
+  constructor(init: TieredBackendInit) {
+    assertWatermarks(init)
+    this.#clock = init.clock
+    this.#logger = init.logger
+    this.#events = init.events
+    this.#io = new TierIo(init.memory, init.staging ?? new StagingPool(init.memory))
+    this.#table = new ObjectTable(init.tiers)
+    this.#metrics = new BackendMetrics(init.metrics, init.clock, {
+      keyCount: () => this.keyCount,
+      waitingReservations: () => this.#room.waitingCount,
+      tierViews: () => this.tierViews(),
+    })
+    this.#room = new Room({
+      ...init,
+      table: this.#table,
+      metrics: this.#metrics,
+      inUse: this.#inUse,
+      evict: victim => {
+        this.#drop(victim, 'evicted')
+      },
+    })
+  }
+
+  // ---- space
+
+  /**
+   * Space for an object, in the fastest tier that has it or can evict for it. When all are full, waits its turn, first in first out.
+   *
+   * @throws ERR_NO_AVAILABLE_HANDLE at the deadline, and at once where no tier is large enough; ERR_OVERLOADED, ERR_SHUTTING_DOWN,
+   * ERR_SEGMENT_NOT_FOUND, the signal's reason
+   */
+  async reserve(byteLength: number, options: ReserveOptions): Promise<Reservation> {
+    return await this.#room.reserve(byteLength, options)
+  }
+
+  /** The same, now or not at all, and without a promise. @throws ERR_SHUTTING_DOWN, ERR_SEGMENT_NOT_FOUND */
+  reserveNow(byteLength: number, tier?: string): Reservation | undefined {
+    return this.#room.reserveNow(byteLength, tier)
+  }
+
+  /** Copies the bytes of an object into its place, in any tier. Settles when `from` is not needed any more, also on abort. */
+  async fill(reservation: Reservation, from: Slice, signal: AbortSignal): Promise<void> {
+    await this.#using(reservation.holding, () => this.#io.write(reservation.holding, from, signal))
+  }
+
+  /**
+   * Gives the bytes a name. `exists`: a put met a current object; `stale`: an upsert met a newer one; in both cases the reservation is
+   * abandoned and the current object stays. Otherwise this is the current object now, and the one before is gone for all but its readers.
+   * Where it fails the reservation is abandoned, and nothing has changed.
+   *
+   * @throws ERR_INVALID_PARAMS, ERR_INVALID_WRITE for a reservation that has ended, the tier's own errors
+   */
+  async commit(
+    reservation: Reservation,
+    meta: ObjectMeta,
+    mode: 'put' | 'upsert',
+  ): Promise<'committed' | 'exists' | 'stale'> {
+    const holding = reservation.take()
+    let owned = false
+    try {
+      assertMeta(meta, holding)
+      const { tier, allocation } = holding
+      if (tier.commit != null && this.#conflict(meta, mode) == null) await tier.commit(allocation, meta)
+      const conflict = this.#conflict(meta, mode) // Another writer may have been faster.
+      if (conflict != null) return conflict
+      this.#install(meta, holding)
+      owned = true
+      return 'committed'
+    } finally {
+      if (!owned) holding.release()
+      this.#inUse.leave()
+    }
+  }
+
+  // ---- objects
+
+  /** Holds the current object's best replica for reading, which counts as a use. Undefined for a miss. @throws ERR_SHUTTING_DOWN */
+  acquire(key: string): Lease | undefined {
+    this.#assertOpen()
+    const replica = this.#table.get(key)?.replicas[0]
+    if (replica == null) return undefined
+    this.#table.beginRead(replica)
+    replica.holding.retain()
+    this.#inUse.enter()
+    return new Lease(replica, this.#endLease)
+  }
+
+  /** Does not count as a use. */
+  peek(key: string): ObjectMeta | undefined {
+    return this.#table.get(key)
+  }
+
+  has(key: string): boolean {
+    return this.#table.get(key) != null
+  }
+
+  /**
+   * Fills `into` with the object's bytes from `offset` on. Settles when `into` is not touched any more, also on abort. Whole objects of
+   * persistent tiers are checked against their checksum, where they have one; a replica that fails is dropped.
+   *
+   * @throws ERR_CHECKSUM_MISMATCH, ERR_SLICE_OUT_OF_BOUNDS, ERR_IO, the signal's reason
+   */
+  async readInto(lease: Lease, offset: number, into: Slice, signal: AbortSignal): Promise<void> {
+    const { replica, holding, meta } = lease
+    if (lease.released) throw new MooncakeError('ERR_INVALID_PARAMS', `The lease on ${meta.key} was released`)
+    try {
+      await this.#using(holding, () => this.#io.read(holding, meta, offset, into, signal))
+    } catch (error) {
+      const wrong = (error as { code?: unknown }).code === 'ERR_CHECKSUM_MISMATCH'
+      if (wrong && this.#table.has(replica)) this.#drop(replica, 'lost')
+      throw error
+    }
+  }
+
+  /** Forgets the key, where its generation is not above `generationMax`. True where it did. Readers keep their bytes. */
+  remove(key: string, generationMax = Infinity, reason: RemoveReason = 'removed'): boolean {
+    const object = this.#table.get(key)
+    if (object == null || object.generation > generationMax) return false
+    this.#table.delete(object)
+    this.#releaseAll(object.replicas, reason)
+    return true
+  }
+
+  /** How many went. Other work runs in between; what is put meanwhile may or may not be asked about. */
+  async removeWhere(predicate: (meta: ObjectMeta) => boolean): Promise<number> {
+    let removed = 0
+    let left = this.#table.size // An end, also where others put faster than this removes.
+    let sliceEndMs = this.#clock.nowMs() + SLICE_MS
+    for (const object of this.#table.values()) {
+      if (left-- === 0) break
+      if (predicate(object) && this.remove(object.key, object.generation)) removed++
+      if (left % 32 === 0 && this.#clock.nowMs() >= sliceEndMs) {
+        await nextTurn()
+        sliceEndMs = this.#clock.nowMs() + SLICE_MS
+      }
+    }
+    return removed
+  }
+
+  /** Every replica of every current object. The table may change meanwhile. */
+  *entries(): IterableIterator<{ meta: ObjectMeta; tier: Tier }> {
+    for (const object of this.#table.values()) {
+      for (const { holding } of object.replicas) yield { meta: object, tier: holding.tier }
+    }
+  }
+
+  get keyCount(): number {
+    return this.#table.size
+  }
+
+  /** Fastest first. */
+  tierViews(): TierView[] {
+    return this.#room.spaces.map(({ tier }) => ({
+      tier,
+      capacityBytes: tier.capacityBytes,
+      usedBytes: tier.usedBytes,
+      keyCount: this.#table.keyCount(tier),
+    }))
+  }
+
+  // ---- life
+
+  /** Takes over what persistent tiers kept; of several generations of a key the newest stays. Gives the number of replicas that did. */
+  async recover(): Promise<number> {
+    let recovered = 0
+    for (const space of this.#room.spaces) {
+      const { tier } = space
+      if (!tier.supports.persistence || tier.recover == null) continue
+      let found = 0
+      for await (const { identity, allocation } of tier.recover()) {
+        this.#assertOpen()
+        found++
+        if (this.#adopt(space, identity, allocation)) recovered++
+      }
+      this.#logger.info('Recovered a tier', { tier: tier.name, found })
+    }
+    return recovered
+  }
+
+  /**
+   * Takes no new work, refuses the puts that wait, and settles when every lease and every reservation has ended. What the tiers hold stays:
+   * stopping them is for their owner, afterwards. Idempotent.
+   */
+  close(): Promise<void> {
+    if (this.#closing == null) {
+      this.#closing = this.#inUse.idle()
+      this.#room.close()
+      this.#metrics[Symbol.dispose]()
+    }
+    return this.#closing
+  }
+
+  #assertOpen(): void {
+    if (this.#closing != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
+  }
+
+  // ---- keeping the table and the holds in step
+
+  #conflict(meta: ObjectMeta, mode: 'put' | 'upsert'): 'exists' | 'stale' | undefined {
+    const current = this.#table.get(meta.key)
+    if (current == null) return undefined
+    if (mode === 'put') return 'exists'
+    return current.generation > meta.generation ? 'stale' : undefined
+  }
+
+  #install(meta: ObjectMeta, holding: Holding): void {
+    const { current, previous } = this.#table.set(meta, holding)
+    if (previous != null) this.#releaseAll(previous.replicas, 'replaced')
+    this.#events.committed(current, holding.tier)
+    this.#room.mayHaveGrown() // It can be evicted now.
+  }
+
+  #adopt(space: TierSpace, identity: ObjectIdentity, allocation: TierAllocation): boolean {
+    const holding = space.hold(allocation)
+    const current = this.#table.get(identity.key)
+    if (current == null || current.generation < identity.generation) {
+      this.#install({ ...identity, softPin: false, hardPin: false }, holding)
+      return true
+    }
+    const isCopy = current.generation === identity.generation
+    if (isCopy && current.replicas.every(replica => replica.holding.tier !== space.tier)) {
+      this.#table.addReplica(current, holding)
+      this.#events.committed(current, space.tier)
+      return true
+    }
+    holding.release()
+    return false
+  }
+
+  /** The one way in which a replica leaves the table alone. */
+  #drop(replica: Replica, reason: RemoveReason): void {
+    this.#table.deleteReplica(replica)
+    this.#releaseAll([replica], reason)
+  }
+
+  /** For replicas that have left the table. */
+  #releaseAll(replicas: readonly Replica[], reason: RemoveReason): void {
+    for (const { object, holding } of replicas) {
+      holding.release()
+      this.#events.removed(object, holding.tier, reason)
+    }
+  }
+
+  readonly #endLease = (replica: Replica): void => {
+    replica.holding.release()
+    if (this.#table.endRead(replica)) this.#room.mayHaveGrown()
+    this.#inUse.leave()
+  }
+
+  /** Keeps a hold for as long as bytes move, whatever becomes of the lease or the reservation meanwhile (I2). */
+  async #using(holding: Holding, move: () => Promise<void>): Promise<void> {
+    holding.retain()
+    this.#inUse.enter()
+    try {
+      await move()
+    } finally {
+      holding.release()
+      this.#inUse.leave()
+    }
+  }
+}
+
+function assertWatermarks(init: TieredBackendInit): void {
+  const { evictionHighWatermark: high, evictionLowWatermark: low } = init
+  if (low >= 0 && low <= high && high <= 1) return
+  const message = `evictionLowWatermark (${low}) and evictionHighWatermark (${high}) must be shares of 1, the first not above the second`
+  throw new MooncakeError('ERR_INVALID_PARAMS', message)
+}
+
+function assertMeta(meta: ObjectMeta, holding: Holding): void {
+  if (!Number.isSafeInteger(meta.generation)) {
+    throw new MooncakeError('ERR_INVALID_PARAMS', `generation: ${meta.generation} is not a safe integer`)
+  }
+  if (meta.byteLength !== holding.byteLength) {
+    const message = `byteLength: ${meta.byteLength} is not that of the reservation, ${holding.byteLength}`
+    throw new MooncakeError('ERR_INVALID_PARAMS', message)
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve))
+}

@@ -1,0 +1,48 @@
+import type { RpcContext, RpcMethod, RpcService } from '@mooncake-ts/core'
+import type { ForwardSessions } from './forward-sessions.js'
+import {
+  PinKey,
+  PreWrite,
+  ReadRemoteData,
+  UnPinKey,
+  WriteCommit,
+  WriteRemoteData,
+  WriteRevoke,
+} from './protocol.js'
+import type { RemoteReader } from './remote-reader.js'
+import type { RemoteWriter } from './remote-writer.js'
+
+/** What a node does with its objects on behalf of others (the reference system's DataManager), in both directions of moving bytes. */
+export interface DataManager {
+  readonly reader: RemoteReader
+  readonly writer: RemoteWriter
+  readonly sessions: ForwardSessions
+}
+
+/** The methods that other nodes call on this one. Thin on purpose: what they do is the DataManager's. */
+export class ClientRpcService {
+  readonly #handlers: Disposable[] = []
+
+  constructor(rpc: RpcService, { reader, writer, sessions }: DataManager) {
+    const serve = <Request, Result>(
+      method: RpcMethod<Request, { results: Result[] }>,
+      handler: (request: Request, signal: AbortSignal) => Promise<Result[]> | Result[],
+    ): void => {
+      const handle = async (request: Request, { signal }: RpcContext) => ({
+        results: await handler(request, signal),
+      })
+      this.#handlers.push(rpc.handle(method, handle))
+    }
+    serve(ReadRemoteData, (request, signal) => reader.serve(request, signal))
+    serve(WriteRemoteData, (request, signal) => writer.serve(request, signal))
+    serve(PreWrite, ({ items, ...terms }, signal) => sessions.preWrite(items, terms, signal))
+    serve(WriteCommit, ({ items }) => sessions.writeCommit(items))
+    serve(WriteRevoke, ({ items }) => sessions.writeRevoke(items))
+    serve(PinKey, ({ keys }) => sessions.pinKeys(keys))
+    serve(UnPinKey, ({ items }) => sessions.unpinKeys(items))
+  }
+
+  stop(): void {
+    for (const handler of this.#handlers.splice(0)) handler[Symbol.dispose]()
+  }
+}

@@ -1,0 +1,66 @@
+import type { RpcCallOptions, RpcClient, RpcService } from '@mooncake-ts/core'
+import {
+  PinKey,
+  PreWrite,
+  ReadRemoteData,
+  UnPinKey,
+  WriteCommit,
+  WriteRemoteData,
+  WriteRevoke,
+  type ReadRequest,
+  type ReadResultItem,
+  type WriteResultItem,
+} from './protocol.js'
+import type { WriteRequest } from './remote-writer.js'
+
+type OperationRefs = ReadonlyArray<{ readonly key: string; readonly operationId: string }>
+type Results<M> = M extends { parseResponse(value: unknown): { results: infer R } } ? R : never
+
+/** What another node does for this one. */
+export class PeerClient {
+  readonly #client: RpcClient
+
+  constructor(rpc: RpcService, endpoint: string) {
+    this.#client = rpc.connect(endpoint)
+  }
+
+  async read(request: ReadRequest, options: RpcCallOptions): Promise<ReadResultItem[]> {
+    return (await this.#client.call(ReadRemoteData, request, options)).results
+  }
+
+  async write(request: WriteRequest, options: RpcCallOptions): Promise<WriteResultItem[]> {
+    const { regions, items, ...terms } = request
+    return (
+      await this.#client.call(
+        WriteRemoteData,
+        { regions: [...regions], items: [...items], ...terms },
+        options,
+      )
+    ).results
+  }
+
+  async preWrite(
+    request: Omit<WriteRequest, 'regions' | 'items'> & {
+      items: ReturnType<typeof PreWrite.parseRequest>['items']
+    },
+    options: RpcCallOptions,
+  ): Promise<Results<typeof PreWrite>> {
+    return (await this.#client.call(PreWrite, request, options)).results
+  }
+
+  async writeCommit(items: OperationRefs, options: RpcCallOptions): Promise<WriteResultItem[]> {
+    return (await this.#client.call(WriteCommit, { items: [...items] }, options)).results
+  }
+
+  async writeRevoke(items: OperationRefs, options: RpcCallOptions): Promise<void> {
+    await this.#client.call(WriteRevoke, { items: [...items] }, options)
+  }
+
+  async pinKeys(keys: readonly string[], options: RpcCallOptions): Promise<Results<typeof PinKey>> {
+    return (await this.#client.call(PinKey, { keys: [...keys] }, options)).results
+  }
+
+  async unpinKeys(items: OperationRefs, options: RpcCallOptions): Promise<void> {
+    await this.#client.call(UnPinKey, { items: [...items] }, options)
+  }
+}

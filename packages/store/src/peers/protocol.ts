@@ -1,0 +1,127 @@
+import { defineMethod, Type, type Static } from '@mooncake-ts/rpc'
+
+/** Keys of one batch call. */
+export const BATCH_KEYS_MAX = 65_536
+/** UTF-8 bytes; the schema bounds UTF-16 units, the engine's own check is exact. */
+export const KEY_BYTES_MAX = 4096
+
+const Key = Type.String({ minLength: 1, maxLength: KEY_BYTES_MAX })
+const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
+const ErrorCodeText = Type.Optional(Type.String())
+
+const Window = Type.Object({
+  scheme: Type.String(),
+  endpoint: Type.String(),
+  key: Type.Uint8Array({ maxByteLength: 1024 }),
+})
+/** Memory of the sender, once per transport that it can be reached by, preferred first. */
+const Region = Type.Object({ windows: Type.Array(Window, { maxItems: 16 }) })
+const Regions = Type.Array(Region, { maxItems: BATCH_KEYS_MAX })
+/** Triples [index into regions, offset in the window, byteLength], in the order of the object's bytes. */
+const Parts = Type.Array(Count, { maxItems: 3 * 1024 })
+
+const batchOf = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
+  Type.Array(item, { maxItems: BATCH_KEYS_MAX })
+
+const ReadItem = Type.Object({ key: Key, parts: Parts })
+const ReadResult = Type.Object({
+  code: ErrorCodeText,
+  /** Length of the object, also where it did not fit. */
+  byteLength: Count,
+  generation: Count,
+  checksum: Type.Optional(Count),
+})
+
+const ObjectSpec = {
+  key: Key,
+  byteLength: Count,
+  generation: Count,
+  checksum: Type.Optional(Count),
+}
+const WriteOptions = {
+  upsert: Type.Boolean(),
+  softPin: Type.Boolean(),
+  hardPin: Type.Boolean(),
+  /** How long the owner may wait for space, milliseconds. */
+  waitMs: Count,
+}
+const WriteItem = Type.Object({ ...ObjectSpec, parts: Parts })
+const WriteResult = Type.Object({
+  code: ErrorCodeText,
+  message: Type.Optional(Type.String()),
+  /** The key had a value, which was kept. */
+  existed: Type.Boolean(),
+})
+
+const OperationId = Type.String({ minLength: 1, maxLength: 64 })
+const OperationRef = Type.Object({ key: Key, operationId: OperationId })
+const Status = Type.Object({ code: ErrorCodeText, message: Type.Optional(Type.String()) })
+
+/** The owner WRITEs the objects into the caller's memory ("reverse"). */
+export const ReadRemoteData = defineMethod('Client.ReadRemoteData', {
+  request: Type.Object({ regions: Regions, items: batchOf(ReadItem) }),
+  response: Type.Object({ results: batchOf(ReadResult) }),
+})
+
+/** The owner makes room, READs the objects from the caller's memory, commits and announces them ("reverse"). */
+export const WriteRemoteData = defineMethod('Client.WriteRemoteData', {
+  request: Type.Object({ regions: Regions, items: batchOf(WriteItem), ...WriteOptions }),
+  response: Type.Object({ results: batchOf(WriteResult) }),
+})
+
+/** The owner makes room and lets the caller WRITE into it until the lease runs out ("forward"). */
+export const PreWrite = defineMethod('Client.PreWrite', {
+  request: Type.Object({ items: batchOf(Type.Object(ObjectSpec)), ...WriteOptions }),
+  response: Type.Object({
+    results: batchOf(
+      Type.Object({
+        code: ErrorCodeText,
+        message: Type.Optional(Type.String()),
+        existed: Type.Boolean(),
+        operationId: Type.Optional(OperationId),
+        region: Type.Optional(Region),
+        leaseMs: Type.Optional(Count),
+      }),
+    ),
+  }),
+})
+
+export const WriteCommit = defineMethod('Client.WriteCommit', {
+  request: Type.Object({ items: batchOf(OperationRef) }),
+  response: Type.Object({ results: batchOf(WriteResult) }),
+})
+
+/** Fine also for an operation that is not there any more. */
+export const WriteRevoke = defineMethod('Client.WriteRevoke', {
+  request: Type.Object({ items: batchOf(OperationRef) }),
+  response: Type.Object({ results: batchOf(Status) }),
+})
+
+/** The owner keeps the object where it is and lets the caller READ it until the lease runs out ("forward"). */
+export const PinKey = defineMethod('Client.PinKey', {
+  request: Type.Object({ keys: batchOf(Key) }),
+  response: Type.Object({
+    results: batchOf(
+      Type.Object({
+        code: ErrorCodeText,
+        byteLength: Count,
+        generation: Count,
+        checksum: Type.Optional(Count),
+        operationId: Type.Optional(OperationId),
+        region: Type.Optional(Region),
+        leaseMs: Type.Optional(Count),
+      }),
+    ),
+  }),
+})
+
+export const UnPinKey = defineMethod('Client.UnPinKey', {
+  request: Type.Object({ items: batchOf(OperationRef) }),
+  response: Type.Object({ results: batchOf(Status) }),
+})
+
+export type WireRegion = Static<typeof Region>
+export type ReadRequest = { regions: WireRegion[]; items: Array<Static<typeof ReadItem>> }
+export type ReadResultItem = Static<typeof ReadResult>
+export type WriteItemSpec = Static<typeof WriteItem>
+export type WriteResultItem = Static<typeof WriteResult>

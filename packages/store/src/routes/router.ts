@@ -1,0 +1,88 @@
+import {
+  hasCode,
+  type Directory,
+  type Logger,
+  type ReadRoute,
+  type WriteRoute,
+  type WriteRouteRequest,
+} from '@mooncake-ts/core'
+import type { GenerationClock } from './generation.js'
+import type { RouteCache } from './route-cache.js'
+
+/** Finds owners and candidates: from the cache, else from the directory; and from what is left of both while the directory is away. */
+export class Router {
+  readonly #directory: Directory
+  readonly #cache: RouteCache
+  readonly #generations: GenerationClock
+  readonly #log: Logger
+  /** Where writes went last, for as long as nobody can say better. */
+  #lastCandidates: WriteRoute['candidates'] = []
+
+  constructor(init: {
+    readonly directory: Directory
+    readonly cache: RouteCache
+    readonly generations: GenerationClock
+    readonly logger: Logger
+  }) {
+    this.#directory = init.directory
+    this.#cache = init.cache
+    this.#generations = init.generations
+    this.#log = init.logger
+  }
+
+  get away(): boolean {
+    return this.#directory.state === 'away'
+  }
+
+  cached(key: string): ReadRoute | undefined {
+    return this.#cache.get(key, this.away)
+  }
+
+  /** Asks the directory and remembers the answer. @throws ERR_MASTER_UNAVAILABLE */
+  async lookUp(keys: readonly string[], signal: AbortSignal): Promise<Array<ReadRoute | undefined>> {
+    const routes = await this.#directory.readRoutes(keys, signal)
+    routes.forEach((route, index) => {
+      if (route == null) return
+      this.#generations.observe(route.generation)
+      this.#cache.set(keys[index]!, route)
+    })
+    return routes
+  }
+
+  async candidates(requests: readonly WriteRouteRequest[], signal: AbortSignal): Promise<WriteRoute[]> {
+    try {
+      const routes = await this.#directory.writeRoutes(requests, signal)
+      for (const { existing, candidates } of routes) {
+        if (existing != null) this.#generations.observe(existing.generation)
+        if (candidates.length > 0) this.#lastCandidates = candidates
+      }
+      return routes
+    } catch (error) {
+      if (!hasCode(error, 'ERR_MASTER_UNAVAILABLE')) throw error
+      return requests.map(({ key }) => {
+        const existing = this.#cache.get(key, true)
+        return { candidates: this.#lastCandidates, ...(existing == null ? {} : { existing }) }
+      })
+    }
+  }
+
+  learn(key: string, route: ReadRoute): void {
+    this.#cache.set(key, route)
+  }
+
+  forget(key: string): void {
+    this.#cache.delete(key)
+  }
+
+  forgetAll(): void {
+    this.#cache.clear()
+  }
+
+  /** These nodes do not have what the directory thinks they have. */
+  reportStale(routes: ReadonlyArray<{ readonly key: string; readonly nodeId: string }>): void {
+    for (const { key } of routes) this.#cache.delete(key)
+    this.#directory.reportStale(routes).catch((error: unknown) => {
+      this.#log.debug('Stale routes could not be reported', { error, count: routes.length })
+    })
+  }
+}

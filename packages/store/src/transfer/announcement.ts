@@ -1,0 +1,48 @@
+import type { Access, Exposure, Region, Slice, Transport } from '@mooncake-ts/core'
+import type { WireRegion } from '../peers/protocol.js'
+
+interface Range {
+  readonly index: number
+  start: number
+  end: number
+}
+
+/**
+ * Local memory of one RPC, announced to the peer that is to move the bytes: one window per region over the range that the batch touches.
+ * Revoking it is what lets a call end at its deadline with its slices at rest, whatever the peer does (I3).
+ */
+export class Announcement {
+  readonly regions: WireRegion[] = []
+  readonly #ranges = new Map<Region, Range>()
+  readonly #exposures: Exposure[] = []
+
+  constructor(transports: readonly Transport[], slices: Iterable<Slice>, access: Access) {
+    for (const { region, offset, byteLength } of slices) {
+      const range = this.#ranges.get(region)
+      if (range == null) {
+        this.#ranges.set(region, { index: this.#ranges.size, start: offset, end: offset + byteLength })
+      } else {
+        range.start = Math.min(range.start, offset)
+        range.end = Math.max(range.end, offset + byteLength)
+      }
+    }
+    for (const [region, { start, end }] of this.#ranges) {
+      const exposures = transports.map(t =>
+        t.expose(region, { offset: start, byteLength: end - start, access }),
+      )
+      this.#exposures.push(...exposures)
+      this.regions.push({ windows: exposures.map(exposure => exposure.window) })
+    }
+  }
+
+  /** Where a slice lies in what was announced, as the protocol's triple. */
+  locate(slice: Slice): [region: number, offset: number, byteLength: number] {
+    const { index, start } = this.#ranges.get(slice.region)!
+    return [index, slice.offset - start, slice.byteLength]
+  }
+
+  /** Settles when no peer touches the memory any more. */
+  async revoke(): Promise<void> {
+    await Promise.all(this.#exposures.map(exposure => exposure.revoke()))
+  }
+}
