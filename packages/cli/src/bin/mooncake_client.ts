@@ -1,0 +1,5 @@
+#!/usr/bin/env node
+import { runNode } from '../commands/node.js'
+import { runProgram } from '../process/run.js'
+
+void runProgram('mooncake_client', () => runNode(process.argv.slice(2)))

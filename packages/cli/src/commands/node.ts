@@ -1,0 +1,113 @@
+import { hostname } from 'node:os'
+import { METRICS, value, type Logger, type Metrics, type Security } from '@mooncake-ts/core'
+import { masterClient } from '@mooncake-ts/master'
+import { memory } from '@mooncake-ts/memory'
+import { PrometheusMetrics } from '@mooncake-ts/metrics-prometheus'
+import { rpc } from '@mooncake-ts/rpc'
+import { createStore, type StoreConfig } from '@mooncake-ts/store'
+import { dram } from '@mooncake-ts/tier-dram'
+import { tcp } from '@mooncake-ts/transport-tcp'
+import { CLIENT_FLAGS } from '../flags/client.js'
+import { defaultHost, securityOf } from '../flags/common.js'
+import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
+import { parseTiers } from '../flags/tiers.js'
+import { createLogger } from '../process/logging.js'
+import { serveMetrics } from '../process/metrics-server.js'
+import { untilStopped } from '../process/run.js'
+
+/** Bytes that one cached route takes, for `--route_cache_max_memory`: a key of 64 bytes, a Map entry and two small objects. */
+const ROUTE_BYTES = 300
+
+const KEY_LEASE_DEFAULT_MS = 5000
+
+/** `mooncake_client`: contributes tiers to the pool until it is told to stop. */
+export async function runNode(argv: readonly string[]): Promise<number> {
+  const summary = 'A node of the pool: contributes memory, and serves what it holds to other nodes.'
+  const invocation = loadSettings({
+    program: 'mooncake_client',
+    summary,
+    flags: CLIENT_FLAGS,
+    argv,
+    env: process.env,
+  })
+  if (invocation === HELP_SHOWN) return 0
+  const { settings } = invocation
+  const security = securityOf(settings)
+  const name = nodeName(settings)
+  const logger = createLogger(String(settings.log_level), { node: name })
+  const metrics = new PrometheusMetrics({})
+  const config = nodeConfig(settings, { name, security, logger, metrics })
+  await using _http = await serveMetrics(settings, security, metrics, logger)
+  const stopped = untilStopped()
+  const starting = new AbortController()
+  void stopped.then(signal => {
+    starting.abort(new Error(`stopped by ${signal}`))
+  })
+  await using store = await createStore(config, { signal: starting.signal })
+  logger.info('Serving', { name: store.name, tiers: config.tiers?.length ?? 0 })
+  process.stdout.write(`READY name=${store.name}\n`)
+  logger.info(`Stopping: ${await stopped}`)
+  return 0
+}
+
+interface Surroundings {
+  readonly name: string
+  readonly security: Security
+  readonly logger: Logger
+  readonly metrics: Metrics
+}
+
+/** The same object that a program would write by hand. @throws ERR_CONFIG */
+export function nodeConfig(
+  settings: Settings,
+  { name, security, logger, metrics }: Surroundings,
+): StoreConfig {
+  const host = hostOf(settings, security)
+  const tiers = String(settings.tiered_backend_config ?? '')
+  return {
+    name,
+    security,
+    logger,
+    metrics: value(METRICS, metrics),
+    master: masterClient({ endpoints: masterEndpoints(settings) }),
+    memory: memory({
+      hugePages: settings.use_hugepage === true ? '2MiB' : 'transparent',
+      onWarning: message => {
+        logger.warn(message)
+      },
+    }),
+    rpc: rpc({ listen: [`${host}:${Number(settings.client_rpc_port)}`] }),
+    transports: [tcp({ listen: `${host}:${Number(settings.port)}` })],
+    tiers:
+      tiers === ''
+        ? [dram({ name: 'dram-0', capacityBytes: Number(settings.global_segment_size) })]
+        : parseTiers(tiers),
+    transferDirection: settings.p2p_transfer_direction_mode === 'forward' ? 'forward' : 'reverse',
+    limits: {
+      lockShardCount: Number(settings.lock_shard_count),
+      evictionHighWatermark: Number(settings.eviction_high_watermark_ratio),
+      evictionLowWatermark: Number(settings.eviction_low_watermark_ratio),
+      routeCacheKeysMax: Math.max(1, Math.floor(Number(settings.route_cache_max_memory) / ROUTE_BYTES)),
+      routeCacheTtlMs: Number(settings.route_cache_ttl_ms),
+      keyLeaseMs: Number(settings.p2p_key_lease_duration_ms) || KEY_LEASE_DEFAULT_MS,
+      masterWaitMs: Infinity, // A node outlives its master, also one that is not there yet.
+    },
+  }
+}
+
+export function masterEndpoints(settings: Settings): string[] {
+  return String(settings.master_server_address)
+    .split(/[,;]/)
+    .map(text => text.trim())
+    .filter(text => text !== '')
+}
+
+function nodeName(settings: Settings): string {
+  const name = String(settings.name ?? '')
+  return name === '' ? `${hostname()}:${String(settings.client_rpc_port)}` : name
+}
+
+function hostOf(settings: Settings, security: Security): string {
+  const host = String(settings.host ?? '')
+  return host === '' ? defaultHost(security) : host
+}

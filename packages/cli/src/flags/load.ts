@@ -1,0 +1,135 @@
+import { readFileSync } from 'node:fs'
+import { extname } from 'node:path'
+import { Command, CommanderError, Option } from 'commander'
+import { parse as parseYaml } from 'yaml'
+import { MooncakeError } from '@mooncake-ts/core'
+import { checkValue, type Flag, type FlagValue } from './spec.js'
+
+export type Settings = Readonly<Record<string, FlagValue | undefined>>
+
+export interface LoadInput {
+  readonly program: string
+  readonly summary: string
+  readonly flags: readonly Flag[]
+  /** Words without a flag that the program needs, e.g. `KEY`. */
+  readonly positionals?: readonly string[]
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+export interface Invocation {
+  readonly settings: Settings
+  /** As many as were asked for. */
+  readonly positionals: readonly string[]
+}
+
+/** Asked for `--help`; the text has been printed. */
+export const HELP_SHOWN = Symbol('help shown')
+
+/**
+ * Settings from, first wins: command line, environment, config file (`--config_path`, YAML or JSON), default.
+ *
+ * @throws ERR_CONFIG with one sentence that names the flag, the variable or the path in the file
+ */
+export function loadSettings(input: LoadInput): Invocation | typeof HELP_SHOWN {
+  const parsed = parseArguments(input)
+  if (parsed === HELP_SHOWN) return HELP_SHOWN
+  const { given, positionals } = parsed
+  const path = given.config_path
+  const file = path == null || path === '' ? {} : readConfig(String(path), input.flags)
+  const settings: Record<string, FlagValue | undefined> = {}
+  for (const flag of input.flags) {
+    const variable = flag.env == null ? undefined : input.env[flag.env]
+    if (given[flag.name] !== undefined)
+      settings[flag.name] = checkValue(flag, given[flag.name], `--${flag.name}`)
+    else if (variable != null && variable !== '') settings[flag.name] = checkValue(flag, variable, flag.env!)
+    else if (file[flag.name] !== undefined)
+      settings[flag.name] = checkValue(flag, file[flag.name], `${String(path)}: ${flag.name}`)
+    else settings[flag.name] = flag.default
+  }
+  return { settings, positionals }
+}
+
+/** gflags' spellings (`-rpc_port=1`, `--rpc-port 1`, `--noenable_x`) in commander's. */
+function normalize(argv: readonly string[], flags: readonly Flag[]): string[] {
+  const bools = new Set(flags.filter(flag => flag.type === 'bool').map(flag => flag.name))
+  return argv.flatMap((argument, index) => {
+    const match = /^--?([a-z][a-z0-9_-]+)(=.*)?$/i.exec(argument)
+    if (match == null) return [argument]
+    const name = match[1]!.replaceAll('-', '_')
+    const value = match[2] ?? ''
+    const positive = name.replace(/^no_?/, '')
+    if (value === '' && !bools.has(name) && bools.has(positive)) return [`--${positive}=false`]
+    const next = argv[index + 1]
+    if (bools.has(name) && value === '') {
+      // A bare boolean is true; but `--flag false` is what people write as well.
+      return /^(true|false)$/i.test(next ?? '') ? [`--${name}`] : [`--${name}=true`]
+    }
+    return [`--${name}${value}`]
+  })
+}
+
+interface Parsed {
+  readonly given: Record<string, string | undefined>
+  readonly positionals: readonly string[]
+}
+
+function parseArguments(input: LoadInput): Parsed | typeof HELP_SHOWN {
+  const command = new Command(input.program)
+    .description(input.summary)
+    .exitOverride()
+    .allowExcessArguments(false)
+    .configureOutput({ writeErr: () => {} })
+  for (const name of input.positionals ?? []) command.argument(`<${name}>`)
+  for (const flag of input.flags) {
+    const option = new Option(`--${flag.name} <${flag.type}>`, describe(flag))
+    command.addOption(flag.notBuilt == null ? option : option.hideHelp())
+  }
+  try {
+    command.parse(normalize(input.argv, input.flags), { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.code === 'commander.helpDisplayed') return HELP_SHOWN
+    throw new MooncakeError('ERR_CONFIG', error.message.replace(/^error: /, '').replaceAll('\n', ' '), {
+      cause: error,
+    })
+  }
+  const options = command.opts<Record<string, string | undefined>>()
+  // Commander names options in camel case; ours keep the name that the user typed.
+  const given = Object.fromEntries(
+    command.options.map(option => [option.long!.slice(2), options[option.attributeName()]]),
+  )
+  return { given, positionals: command.args }
+}
+
+function describe(flag: Flag): string {
+  const notes = [
+    flag.default === undefined || flag.default === '' ? undefined : `default ${String(flag.default)}`,
+    flag.env == null ? undefined : `env ${flag.env}`,
+  ].filter(note => note != null)
+  return notes.length === 0 ? flag.help : `${flag.help} (${notes.join(', ')})`
+}
+
+function readConfig(path: string, flags: readonly Flag[]): Record<string, unknown> {
+  let content: unknown
+  try {
+    const text = readFileSync(path, 'utf8')
+    content = extname(path) === '.json' ? JSON.parse(text) : parseYaml(text)
+  } catch (error) {
+    throw new MooncakeError(
+      'ERR_CONFIG',
+      `--config_path: ${path} cannot be read: ${(error as Error).message}`,
+      { cause: error },
+    )
+  }
+  if (content == null || typeof content !== 'object' || Array.isArray(content)) {
+    throw new MooncakeError('ERR_CONFIG', `${path}: expected a mapping of settings`)
+  }
+  const settings: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(content)) {
+    const known = flags.find(flag => flag.name === name.replaceAll('-', '_'))
+    if (known == null) throw new MooncakeError('ERR_CONFIG', `${path}: ${name}: no such setting`)
+    settings[known.name] = value
+  }
+  return settings
+}

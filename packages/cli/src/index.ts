@@ -1,0 +1,7 @@
+/**
+ * The programs `mooncake_master`, `mooncake_client` and `mooncake`; what is exported here starts them from another program.
+ *
+ * @packageDocumentation
+ */
+export { LocalCluster, type LocalClusterOptions } from './replay/cluster.js'
+export { programPath, ServerProcess } from './replay/child.js'

@@ -1,0 +1,58 @@
+import { createServer, type Server } from 'node:http'
+import { once } from 'node:events'
+import { assertMayBind, MooncakeError, type Logger, type Metrics, type Security } from '@mooncake-ts/core'
+import { defaultHost } from '../flags/common.js'
+import type { Settings } from '../flags/load.js'
+
+/** `/health` and `/metrics` of a node, where `--enable_http_server` asks for them. @throws ERR_ADDRESS_IN_USE, ERR_INSECURE_BIND */
+export async function serveMetrics(
+  settings: Settings,
+  security: Security,
+  metrics: Metrics,
+  logger: Logger,
+): Promise<AsyncDisposable> {
+  if (settings.enable_http_server !== true) return { [Symbol.asyncDispose]: () => Promise.resolve() }
+  const host = String(settings.host ?? '') || defaultHost(security)
+  const port = Number(settings.http_port)
+  assertMayBind(security, host)
+  const server = createServer((request, response) => {
+    answer(request.url ?? '/', metrics).then(
+      ({ status, contentType, body }) =>
+        response.writeHead(status, { 'content-type': contentType }).end(body),
+      (error: unknown) => {
+        logger.error('A metrics request failed', { error })
+        response.writeHead(500).end()
+      },
+    )
+  })
+  await listen(server, host, port)
+  logger.info(`Metrics on http://${host}:${port}/metrics`)
+  return {
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+async function answer(
+  url: string,
+  metrics: Metrics,
+): Promise<{ status: number; contentType: string; body: string }> {
+  const path = url.split('?')[0]
+  if (path === '/health') return { status: 200, contentType: 'application/json', body: '{"status":"ok"}\n' }
+  if (path === '/metrics') return { status: 200, ...(await metrics.expose()) }
+  return { status: 404, contentType: 'text/plain', body: 'Here are /health and /metrics.\n' }
+}
+
+async function listen(server: Server, host: string, port: number): Promise<void> {
+  server.listen(port, host)
+  try {
+    await once(server, 'listening')
+  } catch (cause) {
+    const taken = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE'
+    const message = `--http_port: cannot listen on ${host}:${port}: ${(cause as Error).message}`
+    throw new MooncakeError(taken ? 'ERR_ADDRESS_IN_USE' : 'ERR_IO', message, { cause })
+  }
+}
