@@ -1,0 +1,71 @@
+/** The addons: every packages/<name> with a binding.gyp, built from source where the binary is not of these sources. */
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { has, Refusal, root, step } from './steps.mjs'
+
+const TOOLS = ['g++', 'make', 'python3']
+
+/** Builds what is stale. Tools are looked for, and installed, only then. */
+export async function buildNative() {
+  const stale = readdirSync(join(root, 'packages'))
+    .filter(name => existsSync(join(root, 'packages', name, 'binding.gyp')))
+    .map(name => ({ name, stamp: stampOf(join(root, 'packages', name)) }))
+    .filter(({ name, stamp }) => readIfThere(stampPath(name)) !== stamp)
+  if (stale.length === 0) return
+  await findTools()
+  for (const { name, stamp } of stale) {
+    await build(name)
+    mkdirSync(dirname(stampPath(name)), { recursive: true })
+    writeFileSync(stampPath(name), stamp)
+  }
+}
+
+async function build(name) {
+  const headers = join(dirname(dirname(process.execPath)), 'include', 'node', 'node_api.h')
+  const nodedir = existsSync(headers) ? [`--nodedir=${dirname(dirname(dirname(headers)))}`] : []
+  const advice =
+    nodedir.length > 0
+      ? undefined
+      : `The headers of Node are not at ${headers}, so node-gyp has to download them: ` +
+        'install them beside node, or say where they are with npm_config_nodedir.'
+  const gyp = join(root, 'node_modules', 'node-gyp', 'bin', 'node-gyp.js')
+  const args = [gyp, 'rebuild', '-C', join(root, 'packages', name), '--jobs=max', ...nodedir]
+  await step(`addon of packages/${name}`, process.execPath, args, { advice })
+}
+
+async function findTools() {
+  const missing = TOOLS.filter(tool => !has(tool))
+  if (missing.length === 0) return
+  const install = `apt-get install -y --no-install-recommends ${TOOLS.join(' ')}`
+  if (process.getuid?.() !== 0 || !has('apt-get')) {
+    const how = has('apt-get')
+      ? `Type: sudo apt-get update && sudo ${install}`
+      : 'Install them and try again.'
+    throw new Refusal(`Building the addons needs ${missing.join(', ')}, which this machine lacks. ${how}`)
+  }
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const advice = `Try it by hand: ${install}`
+  await step('apt-get update', 'apt-get', ['update'], { env, advice })
+  await step(`apt-get install ${missing.join(' ')}`, 'apt-get', install.split(' ').slice(1), { env, advice })
+}
+
+function stampPath(name) {
+  return join(root, 'packages', name, 'build', '.stamp')
+}
+
+/** A hash over all that the binary is made from. */
+function stampOf(folder) {
+  const hash = createHash('sha256').update(`${process.version} ${process.arch}\n`)
+  const sources = readdirSync(join(folder, 'native'), { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name))
+  for (const path of [join(folder, 'binding.gyp'), ...sources.sort()]) {
+    hash.update(path.slice(folder.length)).update('\0').update(readFileSync(path)).update('\0')
+  }
+  return hash.digest('hex')
+}
+
+function readIfThere(path) {
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined
+}
