@@ -32,8 +32,6 @@ export interface StoreHandleInit {
   readonly limits: Required<StoreLimits>
 }
 
-type Post = (signal: AbortSignal, emit: (completion: Completion) => void) => Promise<void>
-
 /** The Store that `createStore` gives: arguments are checked here, calls are counted here so that `close` can wait for them. */
 export class StoreHandle implements Store {
   readonly name: string
@@ -60,7 +58,7 @@ export class StoreHandle implements Store {
 
   putMany(entries: readonly PutEntry[], options: PutOptions & { readonly upsert?: boolean } = {}): Transfer {
     const terms = replicateTerms(options.replicate)
-    return this.#transfer(options, async (deadline, emit) => {
+    return this.#transfer(options, entries.length, async (deadline, emit) => {
       const { node, memory } = this.#init
       for (const { key } of entries) assertKey(key)
       using buffers = new BufferScope(memory)
@@ -116,7 +114,7 @@ export class StoreHandle implements Store {
     options: GetOptions & { readonly into: ReadonlyArray<Slice | Uint8Array> },
   ): Transfer {
     const { into, verify = false } = options
-    return this.#transfer(options, async (deadline, emit) => {
+    return this.#transfer(options, keys.length, async (deadline, emit) => {
       if (into.length !== keys.length) {
         const message = `into: expected one destination for each of ${keys.length} keys, got ${into.length}`
         throw new MooncakeError('ERR_INVALID_PARAMS', message)
@@ -222,25 +220,36 @@ export class StoreHandle implements Store {
 
   #transfer(
     options: CallOptions,
+    count: number,
     post: (deadline: Deadline, emit: (completion: Completion) => void) => Promise<void>,
   ): Transfer {
     this.#assertOpen()
-    const run: Post = async (signal, emit) => {
-      using deadline = this.#deadline(options, signal)
-      await post(deadline, emit)
-    }
     const stream = (signal: AbortSignal): Observable<Completion> =>
       new Observable(subscriber => {
-        run(signal, completion => {
+        const deadline = this.#deadline(options, signal)
+        const ended = new Uint8Array(count)
+        const emit = (completion: Completion): void => {
+          ended[completion.index] = 1
           subscriber.next(completion)
-        }).then(
-          () => {
-            subscriber.complete()
-          },
-          (error: unknown) => {
+        }
+        const fail = (error: unknown): void => {
+          if (signal.aborted || deadline.error == null) {
             subscriber.error(signal.aborted ? signal.reason : asMooncakeError(error))
-          },
-        )
+            return
+          }
+          // The time is up for what has not ended; the rest of the batch stands.
+          ended.forEach((done, index) => {
+            if (done === 0) subscriber.next({ index, bytes: 0, error: deadline.error! })
+          })
+          subscriber.complete()
+        }
+        post(deadline, emit)
+          .then(() => {
+            subscriber.complete()
+          }, fail)
+          .finally(() => {
+            deadline[Symbol.dispose]()
+          })
       })
     const transfer = new Transfer(stream, options.signal == null ? {} : { signal: options.signal })
     this.#track(transfer.done)

@@ -92,9 +92,10 @@ export class Node implements Startable {
       events: {
         committed: () => {}, // The committer tells the directory, because it waits for the answer.
         removed: ({ key, generation }, tier, reason) => {
-          // A newer generation in the same segment has taken the place of a replaced one in the directory.
-          if (reason !== 'replaced')
+          // Of what it ordered itself (`removed`) the directory gets an answer, and of what a newer generation has `replaced` an add.
+          if (reason === 'evicted' || reason === 'lost') {
             this.#notifier.remove({ key, generation, segment: this.#segmentOf(tier) })
+          }
         },
       },
     })

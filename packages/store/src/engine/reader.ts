@@ -66,10 +66,11 @@ export class Reader {
     }))
     let left = await this.#readHere(reads, terms, emit)
     for (const read of left) read.route = this.#init.router.cached(read.key)
+    terms.deadline.signal.throwIfAborted()
     while (left.length > 0) {
-      terms.deadline.signal.throwIfAborted()
       const routed = await this.#route(left, terms, emit)
       left = await this.#round(routed, terms, emit)
+      terms.deadline.signal.throwIfAborted()
     }
   }
 
@@ -148,19 +149,14 @@ export class Reader {
     const { signal } = terms.deadline
     let bytes = 0
     for (const read of chunk) bytes += read.route!.byteLength
-    await admission.enter(bytes, signal)
     let outcomes: ReadOutcome[]
     try {
-      outcomes = await peers.read(peer(endpoint), chunk, {
-        signal,
-        deadlineMs: this.#attemptMs(chunk, terms),
-      })
+      const options = { signal, deadlineMs: this.#attemptMs(chunk, terms) }
+      outcomes = await admission.run(bytes, signal, () => peers.read(peer(endpoint), chunk, options))
     } catch (error) {
-      signal.throwIfAborted()
+      if (signal.aborted) return [] // The other chunks come to rest first; then the whole call ends.
       const failure = asMooncakeError(error)
       outcomes = chunk.map(() => ({ error: failure, byteLength: 0 }))
-    } finally {
-      admission.leave(bytes)
     }
     const again: Read[] = []
     const stale: Array<{ key: string; nodeId: string }> = []

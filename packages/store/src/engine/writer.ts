@@ -15,6 +15,9 @@ const SPARE_CANDIDATES = 2
 /** Of the time that is left: how long an owner may wait for space, so that its answer still arrives. */
 const WAIT_SHARE = 0.8
 
+/** Between two looks at whether somebody else's write of the same key has ended. */
+const BUSY_RETRY_MS = 10
+
 /** A place to write to. */
 type Target = Pick<WriteCandidate, 'nodeId' | 'rpcEndpoint'>
 
@@ -25,6 +28,8 @@ interface Write {
   targets: Target[]
   /** The best one that had no room, to wait at when there is no other. */
   full?: Target
+  /** Where another writer is writing the same key just now. */
+  busy?: Target
   readonly written: Target[]
   existed: boolean
   error?: Error
@@ -77,7 +82,7 @@ export class Writer {
     for (const write of here) emit({ index: write.index, bytes: write.task.byteLength })
     let left = await this.#route(absent, terms, emit)
     while (left.length > 0) {
-      terms.deadline.signal.throwIfAborted()
+      if (left.some(waitsForOthers)) await terms.deadline.sleep(BUSY_RETRY_MS)
       left = await this.#round(left, terms, emit)
     }
   }
@@ -137,6 +142,10 @@ export class Writer {
         })
         delete write.full
       }
+      if (waitsForOthers(write)) {
+        write.targets.push(write.busy!)
+        delete write.busy
+      }
       for (const target of write.targets.splice(0, missing)) attempts.push({ write, target, waitMs: 0 })
     }
     const groups = groupBy(attempts, ({ target, waitMs }) => `${target.nodeId} ${waitMs > 0}`)
@@ -153,6 +162,7 @@ export class Writer {
         ),
       ),
     )
+    terms.deadline.signal.throwIfAborted()
     return writes.filter(write => !this.#settle(write, terms, emit))
   }
 
@@ -169,20 +179,18 @@ export class Writer {
     const writeTerms = { upsert, softPin, hardPin, waitMs }
     let bytes = 0
     for (const task of tasks) bytes += task.byteLength
-    await admission.enter(bytes, signal)
+    const options = { signal, deadlineMs: deadline.remainingMs() }
+    const post = (): Promise<WriteOutcome[]> =>
+      target.nodeId === self.nodeId
+        ? local.write(tasks, writeTerms, signal)
+        : peers.write(peer(target.rpcEndpoint), tasks, writeTerms, options)
     let outcomes: WriteOutcome[]
     try {
-      const options = { signal, deadlineMs: deadline.remainingMs() }
-      outcomes =
-        target.nodeId === self.nodeId
-          ? await local.write(tasks, writeTerms, signal)
-          : await peers.write(peer(target.rpcEndpoint), tasks, writeTerms, options)
+      outcomes = await admission.run(bytes, signal, post)
     } catch (error) {
-      signal.throwIfAborted()
+      if (signal.aborted) return // The other chunks come to rest first; then the whole call ends.
       const failure = asMooncakeError(error)
       outcomes = chunk.map(() => ({ error: failure, existed: false }))
-    } finally {
-      admission.leave(bytes)
     }
     chunk.forEach((write, position) => {
       const { error, existed } = outcomes[position]!
@@ -193,6 +201,7 @@ export class Writer {
       }
       write.error = error
       if (waitMs === 0 && hasCode(error, 'ERR_NO_AVAILABLE_HANDLE')) write.full ??= target
+      if (hasCode(error, 'ERR_REPLICA_IS_PROCESSING')) write.busy ??= target
       if (!isRetryable(error)) write.targets = []
     })
   }
@@ -200,7 +209,8 @@ export class Writer {
   /** True when there is nothing more to try or to do. Fewer replicas than asked for are a success: the object is there. */
   #settle(write: Write, terms: WriteRequestTerms, emit: (c: Completion) => void): boolean {
     const enough = write.written.length >= terms.replicaNum
-    const exhausted = write.targets.length === 0 && (write.full == null || write.written.length > 0)
+    const nobodyToWaitFor = write.full == null && write.busy == null
+    const exhausted = write.targets.length === 0 && (nobodyToWaitFor || write.written.length > 0)
     if (!enough && !write.existed && !exhausted) return false
     const { task, index } = write
     if (write.written.length === 0) {
@@ -219,4 +229,9 @@ export class Writer {
     emit({ index, bytes: task.byteLength })
     return true
   }
+}
+
+/** Nothing to try but to wait for another writer. */
+function waitsForOthers({ targets, full, busy }: Write): boolean {
+  return targets.length === 0 && full == null && busy != null
 }

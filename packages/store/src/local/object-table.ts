@@ -1,5 +1,6 @@
 import type { Tier } from '@mooncake-ts/core'
 import type { Holding } from './holding.js'
+import { KeyMap } from './key-map.js'
 import { LruList, type LruNode } from './lru-list.js'
 
 /** What is known of an object beside its bytes. */
@@ -76,7 +77,7 @@ class TierOrder {
  * scanned. It knows nothing of bytes and their tiers' I/O, and it gives up no hold: that is for whoever took the replica out.
  */
 export class ObjectTable {
-  readonly #objects = new Map<string, StoredObject>()
+  readonly #objects = new KeyMap<StoredObject>()
   readonly #orders = new Map<Tier, TierOrder>()
 
   constructor(tiers: readonly Tier[]) {
@@ -101,12 +102,11 @@ export class ObjectTable {
     meta: ObjectMeta,
     holding: Holding,
   ): { readonly current: StoredObject; readonly previous: StoredObject | undefined } {
-    const previous = this.#objects.get(meta.key)
+    const current = new StoredObject(meta)
+    const previous = this.#objects.set(meta.key, current)
     previous?.replicas.forEach(replica => {
       this.#unlink(replica)
     })
-    const current = new StoredObject(meta)
-    this.#objects.set(meta.key, current)
     this.addReplica(current, holding)
     return { current, previous }
   }

@@ -1,6 +1,7 @@
 import { MIB, MooncakeError, type MemoryProvider, type Region, type Slice } from '@mooncake-ts/core'
 import { FreeRanges } from './free-ranges.js'
 import { InUse } from './in-use.js'
+import { whenAborted } from './when-aborted.js'
 
 /** Direct I/O wants its buffers so. */
 const ALIGNMENT_BYTES = 4096
@@ -89,7 +90,7 @@ export class StagingPool {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.#waiting.delete(waiting)
-        signal.removeEventListener('abort', onAbort)
+        forgetSignal()
       }
       const waiting: Waiting = {
         byteLength,
@@ -99,14 +100,13 @@ export class StagingPool {
         },
         fail: error => {
           leave()
-          reject(error as Error)
+          reject(error)
         },
       }
-      const onAbort = (): void => {
+      const forgetSignal = whenAborted(signal, () => {
         waiting.fail(signal.reason)
         this.#pump() // The one behind may fit where this one did not.
-      }
-      signal.addEventListener('abort', onAbort, { once: true })
+      })
       this.#waiting.add(waiting)
     })
   }

@@ -186,13 +186,12 @@ export class TieredBackend {
 
   /** How many went. Other work runs in between; what is put meanwhile may or may not be asked about. */
   async removeWhere(predicate: (meta: ObjectMeta) => boolean): Promise<number> {
+    let asked = 0
     let removed = 0
-    let left = this.#table.size // An end, also where others put faster than this removes.
     let sliceEndMs = this.#clock.nowMs() + SLICE_MS
     for (const object of this.#table.values()) {
-      if (left-- === 0) break
-      if (predicate(object) && this.remove(object.key, object.generation)) removed++
-      if (left % 32 === 0 && this.#clock.nowMs() >= sliceEndMs) {
+      if (predicate(object) && this.remove(object.key)) removed++
+      if (++asked % 32 === 0 && this.#clock.nowMs() >= sliceEndMs) {
         await nextTurn()
         sliceEndMs = this.#clock.nowMs() + SLICE_MS
       }

@@ -1,6 +1,7 @@
 import { MooncakeError, type Clock } from '@mooncake-ts/core'
 import type { Reservation } from './reservation.js'
 import type { TierSpace } from './tier-space.js'
+import { whenAborted } from './when-aborted.js'
 
 export interface WaitOptions {
   /** From now. */
@@ -58,7 +59,7 @@ export class WaitingReservations implements Iterable<WaitingReservation> {
         this.#entries.delete(entry)
         for (const space of spaces) space.waitingCount--
         timer[Symbol.dispose]()
-        signal.removeEventListener('abort', onAbort)
+        forgetSignal()
         this.#onWaited(this.#clock.nowMs() - sinceMs)
       }
       const entry: Entry = {
@@ -70,17 +71,16 @@ export class WaitingReservations implements Iterable<WaitingReservation> {
         },
         fail: error => {
           leave()
-          reject(error as Error)
+          reject(error)
           this.#onGaveUp()
         },
       }
-      const onAbort = (): void => {
+      const forgetSignal = whenAborted(signal, () => {
         entry.fail(signal.reason)
-      }
+      })
       const timer = this.#clock.after(deadlineMs, () => {
         entry.fail(noSpace(byteLength, spaces, `after waiting ${deadlineMs} ms`))
       })
-      signal.addEventListener('abort', onAbort, { once: true })
       for (const space of spaces) space.waitingCount++
       this.#entries.add(entry)
     })

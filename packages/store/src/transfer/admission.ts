@@ -28,6 +28,16 @@ export class Admission {
     return this.#queue.length
   }
 
+  /** Runs `post` when its bytes are let in. @throws ERR_OVERLOADED, the signal's reason, what `post` throws */
+  async run<T>(bytes: number, signal: AbortSignal, post: () => Promise<T>): Promise<T> {
+    await this.enter(bytes, signal)
+    try {
+      return await post()
+    } finally {
+      this.leave(bytes)
+    }
+  }
+
   /** A single request larger than the limit is let in alone. @throws ERR_OVERLOADED, the signal's reason */
   async enter(bytes: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()

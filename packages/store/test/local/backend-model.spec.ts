@@ -81,14 +81,14 @@ class Model {
     else if (one.kind === 'acquire') this.#acquire(one.key)
     else if (one.kind === 'release') this.#release(one.pick)
     else if (one.kind === 'remove') this.#remove(one.key)
-    else this.h.clock.advance(one.byMs)
+    else await this.h.clock.advance(one.byMs)
     await settled()
     this.check()
   }
 
   /** Lets go of everything. */
   async end(): Promise<void> {
-    this.h.clock.advance(10_000)
+    await this.h.clock.advance(10_000)
     await Promise.all(this.#waits)
     this.reservations.splice(0).forEach(reservation => {
       reservation.abandon()

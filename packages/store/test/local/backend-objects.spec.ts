@@ -138,9 +138,9 @@ describe('TieredBackend: objects', () => {
     const seen: string[] = []
     for (const { meta } of h.backend.entries()) {
       seen.push(meta.key)
-      h.backend.remove('b')
+      for (const key of ['a', 'b', 'c']) if (key !== seen[0]) h.backend.remove(key)
     }
-    expect(seen).to.deep.equal(['a', 'c'])
+    expect(seen.length).to.equal(1)
   })
 })
 

@@ -1,3 +1,4 @@
+import { MooncakeError } from '@mooncake-ts/core'
 import { expect } from 'chai'
 import type { Reservation } from '../../dist/local/tiered-backend.js'
 import { codeOf, Harness, NEVER, poisonTier, settled, thrownCode } from './support/harness.js'
@@ -104,7 +105,7 @@ describe('TieredBackend: eviction', () => {
   })
 
   it('evicts a great many in several turns of the event loop', async () => {
-    const objects = 25_000
+    const objects = 35_000
     await using h = Harness.dram(objects)
     for (let i = 0; i < objects; i++) {
       await h.backend.commit(
@@ -177,9 +178,9 @@ describe('TieredBackend: waiting for space', () => {
     await using h = Harness.dram(10)
     await h.put('hard', 10, { hardPin: true })
     const waiting = h.wait(5, 1000).catch((error: unknown) => error as Error & { code: string })
-    h.clock.advance(999)
+    await h.clock.advance(999)
     await settled()
-    h.clock.advance(1)
+    await h.clock.advance(1)
     const error = (await waiting) as Error & { code: string }
     expect(error.code).to.equal('ERR_NO_AVAILABLE_HANDLE')
     expect(error.message).to.equal('No space for 5 B after waiting 1000 ms: dram-0 uses 10 of 10 B')
@@ -197,6 +198,22 @@ describe('TieredBackend: waiting for space', () => {
     ;(await small).abandon()
     held.abandon()
     expect(await h.wait(10, 1000, controller.signal).catch((error: unknown) => error)).to.equal(reason)
+  })
+
+  it('lets a whole batch wait on one signal, without a word about a leak', async () => {
+    await using h = Harness.dram(10)
+    const warnings: Error[] = []
+    const listener = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', listener)
+    const held = h.space(10)
+    const controller = new AbortController()
+    const waiting = Array.from({ length: 20 }, () => codeOf(h.wait(10, 1000, controller.signal)))
+    await settled()
+    controller.abort(new MooncakeError('ERR_SHUTTING_DOWN'))
+    expect(new Set(await Promise.all(waiting))).to.deep.equal(new Set(['ERR_SHUTTING_DOWN']))
+    held.abandon()
+    process.off('warning', listener)
+    expect(warnings).to.deep.equal([])
   })
 
   it('gives up at once where no tier could ever hold it', async () => {
@@ -265,7 +282,7 @@ describe('TieredBackend: waiting for space', () => {
     expect(closed).to.equal(false)
     expect(await h.commit(held, 'a'), 'what was begun may end').to.equal('committed')
     await closing
-    expect(h.clock.timerCount).to.equal(0)
+    expect(h.clock.pending).to.equal(0)
     await h[Symbol.asyncDispose]()
   })
 })

@@ -54,7 +54,7 @@ describe('KeyLocks', () => {
     await settled()
     expect(order).to.deep.equal(['begin 0'])
     gates[0]!.open()
-    await Promise.all(runs)
+    await Promise.all(runs.map(run => Promise.resolve(run)))
     expect(order).to.deep.equal(['begin 0', 'end 0', 'begin 1', 'end 1', 'begin 2', 'end 2'])
   })
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { MemoryProvider, Region, Slice } from '@mooncake-ts/core'
 
 /** Regions for one test. */
@@ -54,7 +55,11 @@ export function isUntouchedAround({ region, offset, byteLength }: Slice, fill = 
   )
 }
 
-export const isFilledWith = (bytes: Uint8Array, fill: number): boolean => bytes.every(byte => byte === fill)
+export function isFilledWith(bytes: Uint8Array, fill: number): boolean {
+  if (bytes.byteLength === 0) return true
+  // Every byte equals the one before it: one memcmp instead of a loop over megabytes.
+  return bytes[0] === fill && Buffer.compare(bytes.subarray(1), bytes.subarray(0, -1)) === 0
+}
 
 /** As an assertion it would print megabytes; this says where they differ. */
 export function assertSameBytes(actual: Uint8Array, expected: Uint8Array, what = 'the bytes'): void {
@@ -65,4 +70,6 @@ export function assertSameBytes(actual: Uint8Array, expected: Uint8Array, what =
   throw new Error(`${what} differ from byte ${at}: ${actual[at]} instead of ${expected[at]}`)
 }
 
+/** Shared by many batches at a time, each of which may listen. */
 export const neverAborted: AbortSignal = new AbortController().signal
+setMaxListeners(0, neverAborted)

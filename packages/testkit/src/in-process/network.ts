@@ -7,6 +7,8 @@ export interface InProcessNetworkOptions {
   readonly clock?: Clock
   /** How long every operation takes. @defaultValue 0 */
   readonly latencyMs?: number
+  /** Transports of two networks with different schemes can be composed into one node. @defaultValue `inproc` */
+  readonly scheme?: string
 }
 
 /** A transport's end of the network. */
@@ -29,6 +31,7 @@ export interface Attachment {
 export class InProcessNetwork {
   /** How long an operation takes that is posted from now on. */
   latencyMs: number
+  readonly scheme: string
   readonly #clock: Clock
   readonly #attached = new Map<string, Attachment>()
   readonly #partitions = new Set<string>()
@@ -40,6 +43,7 @@ export class InProcessNetwork {
   constructor(options: InProcessNetworkOptions = {}) {
     this.#clock = options.clock ?? systemClock
     this.latencyMs = options.latencyMs ?? 0
+    this.scheme = options.scheme ?? 'inproc'
   }
 
   /** Operations that were posted and have not ended. */
@@ -93,12 +97,12 @@ export class InProcessNetwork {
   }
 
   /** For transports. */
-  expose({ endpoint, windows }: Attachment, scheme: string, window: LocalWindow): Exposure {
+  expose({ endpoint, windows }: Attachment, window: LocalWindow): Exposure {
     const key = randomBytes(16)
     const id = key.toString('hex')
     windows.set(id, window)
     return {
-      window: { scheme, endpoint, key: Uint8Array.from(key) },
+      window: { scheme: this.scheme, endpoint, key: Uint8Array.from(key) },
       revoke: async () => {
         windows.delete(id)
         await window.revoke()

@@ -34,7 +34,7 @@ export const inProcess = definePlugin<Transport, InProcessOptions>({
 })
 
 class InProcessTransport implements Transport, Startable {
-  readonly scheme = 'inproc'
+  readonly scheme: string
   readonly supports: TransportSupports = Object.freeze({ revoke: true, remote: false })
   readonly #network: InProcessNetwork
   readonly #attachment: Attachment
@@ -43,6 +43,7 @@ class InProcessTransport implements Transport, Startable {
 
   constructor(network: InProcessNetwork) {
     this.#network = network
+    this.scheme = this.#network.scheme
     this.#attachment = network.attach()
   }
 
@@ -64,7 +65,7 @@ class InProcessTransport implements Transport, Startable {
   expose(region: Region, options: ExposeOptions): Exposure {
     this.#assertRunning()
     assertSlice({ region, offset: options.offset, byteLength: options.byteLength })
-    const exposure = this.#network.expose(this.#attachment, this.scheme, new LocalWindow(region, options))
+    const exposure = this.#network.expose(this.#attachment, new LocalWindow(region, options))
     region.onClose(() => void exposure.revoke())
     return exposure
   }

@@ -1,5 +1,6 @@
 import { noMetrics, silentLogger, type Slice, type Tier } from '@mooncake-ts/core'
 import { createMemory, type Memory } from '@mooncake-ts/memory'
+import { VirtualClock } from '@mooncake-ts/testkit'
 import {
   TieredBackend,
   type ObjectMeta,
@@ -7,7 +8,6 @@ import {
   type Reservation,
   type TieredBackendInit,
 } from '../../../dist/local/tiered-backend.js'
-import { ManualClock } from './manual-clock.js'
 import { PoisonTier } from './tiers.js'
 
 export const NEVER = new AbortController().signal
@@ -21,7 +21,7 @@ export interface Gone {
 
 /** A backend with all that it needs, and what it told of its objects. */
 export class Harness implements AsyncDisposable {
-  readonly clock = new ManualClock()
+  readonly clock = new VirtualClock()
   readonly memory: Memory = createMemory({ copyThreads: 1 })
   readonly gone: Gone[] = []
   readonly come: string[] = []

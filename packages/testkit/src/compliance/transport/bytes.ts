@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { kib, mib, type TransferOp } from '@mooncake-ts/core'
 import { randomBytes, randomUint32 } from '../../helpers/random.js'
 import { assertSameBytes, bytesOf, copyOf, isUntouchedAround, partOf } from '../arena.js'
-import { End, opAt, opsOf, remoteOf, type TransportFixture } from './fixture.js'
+import { opAt, remoteOf, type End, type TransportFixture } from './fixture.js'
 
 export function bytesTests(fixture: TransportFixture): void {
   it('says its scheme, and where peers reach it', async () => {

@@ -28,15 +28,13 @@ export interface TransportSetup {
 /** One end: a Host of its own, with memory of its own. */
 export class End {
   readonly host: Host
+  readonly transport: Transport
   readonly arena: Arena
 
   constructor(host: Host) {
     this.host = host
+    this.transport = host.get(TRANSPORT)
     this.arena = new Arena(host.get(MEMORY))
-  }
-
-  get transport(): Transport {
-    return this.host.get(TRANSPORT)
   }
 
   expose(slice: Slice, access: Access = 'readwrite'): Exposure {
