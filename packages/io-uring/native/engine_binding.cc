@@ -112,8 +112,11 @@ EngineBinding::~EngineBinding() {
   if (host_ != nullptr) host_->close();
 }
 
-// The end of the process or of a worker, with operations perhaps in flight: nothing may touch memory after this.
-void EngineBinding::onEnvironmentEnd(napi_async_cleanup_hook_handle, void *host) { static_cast<EngineHost *>(host)->close(); }
+// The end of the process or of a worker, with operations perhaps in flight: nothing may touch memory after
+// this.
+void EngineBinding::onEnvironmentEnd(napi_async_cleanup_hook_handle, void *host) {
+  static_cast<EngineHost *>(host)->close();
+}
 
 void EngineBinding::onDoorbell(uv_poll_t *poll, int, int) {
   EngineBinding *self = static_cast<EngineHost *>(poll->data)->binding;
@@ -177,10 +180,12 @@ Napi::Value EngineBinding::prepare(const Napi::CallbackInfo &info) {
 Napi::Value EngineBinding::prepareConnect(const Napi::CallbackInfo &info) {
   SocketAddress address;
   const std::string target = info[2].As<Napi::String>();
-  const int error = info[3].IsNumber() ? address.setHost(target, static_cast<uint16_t>(asUint32(info[3]))) : address.setPath(target);
+  const bool isPath = !info[3].IsNumber();
+  const int error =
+      isPath ? address.setPath(target) : address.setHost(target, static_cast<uint16_t>(asUint32(info[3])));
   if (error != 0) return prepared(info.Env(), kBadAddress);
   const int fd = info[1].As<Napi::Number>().Int32Value();
-  return prepared(info.Env(), engine_->prepare(asUint32(info[0]), Opcode::connect, fd, 0, &address.storage, address.bytes));
+  return prepared(info.Env(), engine_->prepare(asUint32(info[0]), Opcode::connect, fd, 0, &address));
 }
 
 void EngineBinding::submit(const Napi::CallbackInfo &info) { engine_->submit(asUint32(info[0])); }

@@ -10,8 +10,8 @@ namespace mooncake::io {
 
 class EngineBinding;
 
-// The part of an engine that lives until libuv has let go of the doorbell: longer than the JavaScript object, and, at the end
-// of the environment, as long as its asynchronous cleanup hook.
+// The part of an engine that lives until libuv has let go of the doorbell: longer than the JavaScript object,
+// and, at the end of the environment, as long as its asynchronous cleanup hook.
 struct EngineHost {
   uv_poll_t poll{};
   napi_async_cleanup_hook_handle hook = nullptr;

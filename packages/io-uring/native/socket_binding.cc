@@ -22,14 +22,16 @@ SocketOptions socketOptions(const Napi::CallbackInfo &info, size_t first) {
 Napi::Value listenCall(const Napi::CallbackInfo &info) {
   SocketAddress address;
   const std::string target = info[0].As<Napi::String>();
-  const int error = info[1].IsNumber() ? address.setHost(target, static_cast<uint16_t>(asInt(info[1]))) : address.setPath(target);
+  const bool isPath = !info[1].IsNumber();
+  const int error = isPath ? address.setPath(target) : address.setHost(target, static_cast<uint16_t>(asInt(info[1])));
   return number(info, error != 0 ? error : listenSocket(address, asInt(info[2]), info[3].ToBoolean()));
 }
 
 // ('ipv4' | 'ipv6' | 'unix', options)
 Napi::Value createCall(const Napi::CallbackInfo &info) {
   const std::string family = info[0].As<Napi::String>();
-  return number(info, createSocket(family == "ipv4" ? AF_INET : family == "ipv6" ? AF_INET6 : AF_UNIX, socketOptions(info, 1)));
+  const int domain = family == "ipv4" ? AF_INET : family == "ipv6" ? AF_INET6 : AF_UNIX;
+  return number(info, createSocket(domain, socketOptions(info, 1)));
 }
 
 Napi::Value setOptionsCall(const Napi::CallbackInfo &info) {

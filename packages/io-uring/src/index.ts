@@ -1,5 +1,6 @@
 /**
- * An io_uring binding for Node: batches in, batches of completions out, and a thread engine with the same interface where io_uring is refused.
+ * An io_uring binding for Node: batches in, batches of completions out, and a thread engine with the same
+ * interface where io_uring is refused.
  * @packageDocumentation
  */
 export { createIoEngine } from './create.js'

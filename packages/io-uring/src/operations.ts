@@ -1,6 +1,7 @@
 import type { Done } from './types.js'
 
-// An operation's id is its index and how often the index was used before, so that a late `cancel` meets nothing.
+// An operation's id is its index and how often the index was used before, so that a late `cancel` meets
+// nothing.
 const INDEX_LIMIT = 2 ** 20
 
 /** The callbacks of the operations in flight, by native index. */

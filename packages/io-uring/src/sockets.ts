@@ -7,7 +7,8 @@ import type { SocketOptions } from './types.js'
 const BACKLOG_DEFAULT = 511
 
 /**
- * A listening socket on an IPv4 or IPv6 literal, or on a unix path (which must not exist). Port 0 takes a free one; `port` tells which (0 for a path).
+ * A listening socket on an IPv4 or IPv6 literal, or on a unix path (which must not exist). Port 0 takes a
+ * free one; `port` tells which (0 for a path).
  * @throws ERR_ADDRESS_IN_USE, ERR_IO
  */
 export function listenSocket(
@@ -34,13 +35,17 @@ export function createSocket(family: 'ipv4' | 'ipv6' | 'unix', options: SocketOp
   return checkResult('socket', native().createSocket(family, ...nativeOptions(options)))
 }
 
-/** Sizes are what the kernel is asked for (SO_SNDBUF, SO_RCVBUF); it takes up to twice as much memory, and has a limit. @throws ERR_IO */
+/**
+ * Sizes are what the kernel is asked for (SO_SNDBUF, SO_RCVBUF); it takes up to twice as much memory, and has
+ * a limit. @throws ERR_IO
+ */
 export function setSocketOptions(fd: number, options: SocketOptions): void {
   checkResult('setsockopt', native().setSocketOptions(fd, ...nativeOptions(options)))
 }
 
 /**
- * Ends both directions, so that operations in flight on the socket end. Not an error when the connection is gone already, or never was.
+ * Ends both directions, so that operations in flight on the socket end. Not an error when the connection is
+ * gone already, or never was.
  * @throws ERR_IO
  */
 export function shutdownSocket(fd: number): void {

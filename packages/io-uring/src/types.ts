@@ -15,8 +15,10 @@ export interface IoEngineOptions {
 }
 
 /**
- * How an operation ended: bytes moved, or a new fd, or 0; below 0 it is -errno (see `errnoName`). Called exactly once, from the event loop
- * or a microtask, never from within the call that prepared it. By then nothing touches the operation's memory.
+ * How an operation ended: bytes moved, or a new fd, or 0; below 0 it is -errno (see `errnoName`). Called
+ * exactly once, from the event loop
+ * or a microtask, never from within the call that prepared it. By then nothing touches the operation's
+ * memory.
  */
 export type Done = (result: number) => void
 
@@ -29,30 +31,42 @@ export interface TransferFlags {
 }
 
 /**
- * Where operations are queued and entered. Preparing calls no kernel; `submit` does, once for all that is prepared.
+ * Where operations are queued and entered. Preparing calls no kernel; `submit` does, once for all that is
+ * prepared.
  *
- * A vector is a flat list of triples `[slot, offset, length, ...]`. It is read before the call returns. Each call returns an id for `cancel`.
+ * A vector is a flat list of triples `[slot, offset, length, ...]`. It is read before the call returns. Each
+ * call returns an id for `cancel`.
  *
- * Order: io_uring does **not** order operations, not even on one socket. Keep one `recv` and one `send` in flight per socket, on one ring.
+ * Order: io_uring does **not** order operations, not even on one socket. Keep one `recv` and one `send` in
+ * flight per socket, on one ring.
  *
- * Close an fd only when nothing is in flight on it: closing does not end operations. `shutdownSocket` and `cancel` do.
+ * Close an fd only when nothing is in flight on it: closing does not end operations. `shutdownSocket` and
+ * `cancel` do.
  *
- * @throws ERR_SLICE_OUT_OF_BOUNDS a triple is outside of its slot, or the slot unknown or detached; nothing is queued
+ * @throws ERR_SLICE_OUT_OF_BOUNDS a triple is outside of its slot, or the slot unknown or detached; nothing
+ *   is queued
  * @throws ERR_OVERLOADED 1,048,576 operations are in flight
  * @throws ERR_SHUTTING_DOWN the engine was closed
  * @throws ERR_INVALID_PARAMS the fd, offset or address cannot be one
  */
 export interface Ring {
   /**
-   * Receives. Without `waitAll`, what is there (at least one byte); with it, the whole vector. A shorter result means that the stream
+   * Receives. Without `waitAll`, what is there (at least one byte); with it, the whole vector. A shorter
+   * result means that the stream
    * ended, failed or was cancelled part of the way; 0 is the end of the stream.
    */
   recv(fd: number, vec: ArrayLike<number>, done: Done, flags?: TransferFlags): number
-  /** Sends the whole vector. A shorter result means that the connection failed or the operation was cancelled part of the way. Raises no SIGPIPE. */
+  /**
+   * Sends the whole vector. A shorter result means that the connection failed or the operation was cancelled
+   * part of the way. Raises no SIGPIPE.
+   */
   send(fd: number, vec: ArrayLike<number>, done: Done, flags?: TransferFlags): number
   /** Reads a file from `fileOffset` (bytes). A shorter result is the end of the file. */
   read(fd: number, vec: ArrayLike<number>, fileOffset: number, done: Done): number
-  /** Writes a file from `fileOffset` (bytes). A shorter result means that the system failed part of the way (disk full). */
+  /**
+   * Writes a file from `fileOffset` (bytes). A shorter result means that the system failed part of the way
+   * (disk full).
+   */
   write(fd: number, vec: ArrayLike<number>, fileOffset: number, done: Done): number
   /** Makes a file durable; `dataOnly` leaves out metadata that reading back does not need. */
   fsync(fd: number, done: Done, flags?: { readonly dataOnly?: boolean }): number
@@ -61,9 +75,15 @@ export interface Ring {
   connect(fd: number, address: SocketAddress, done: Done): number
   /** Does nothing, the whole way through the ring. */
   nop(done: Done): number
-  /** Hands everything prepared to the kernel. A microtask does it if this is forgotten; within `done` it happens at the end of the batch. */
+  /**
+   * Hands everything prepared to the kernel. A microtask does it if this is forgotten; within `done` it
+   * happens at the end of the batch.
+   */
   submit(): void
-  /** Asks for the end of an operation. Its `done` still comes, with -ECANCELED or with its result. Unknown ids are ignored. */
+  /**
+   * Asks for the end of an operation. Its `done` still comes, with -ECANCELED or with its result. Unknown ids
+   * are ignored.
+   */
   cancel(operationId: number): void
 }
 
@@ -78,25 +98,38 @@ export interface IoEngineStats {
 
 export interface IoEngine {
   readonly kind: 'io_uring' | 'threads'
-  /** Why this engine, for logs: `available`, `asked for`, or what refused io_uring, as `io_uring_setup: EPERM`. */
+  /**
+   * Why this engine, for logs: `available`, `asked for`, or what refused io_uring, as `io_uring_setup:
+   * EPERM`.
+   */
   readonly reason: string
   /** The JavaScript thread enters the kernel itself: best below 1 MiB. */
   readonly inline: Ring
-  /** One native thread each: best from about 1 MiB. In the threads engine they are all the inline ring; empty if `bulkThreads` is 0. */
+  /**
+   * One native thread each: best from about 1 MiB. In the threads engine they are all the inline ring; empty
+   * if `bulkThreads` is 0.
+   */
   readonly bulk: readonly Ring[]
   /**
-   * Gives memory a small number for vectors, and keeps it alive. The number is used again after `detach`, like an fd.
+   * Gives memory a small number for vectors, and keeps it alive. The number is used again after `detach`,
+   * like an fd.
    * The buffer of a Uint8Array is marked untransferable; it must not be resizable.
    * @throws ERR_INVALID_PARAMS, ERR_REGION_CLOSED, ERR_SHUTTING_DOWN
    */
   attach(memory: Region | Uint8Array): number
-  /** No new operations; the memory is let go when the last operation in flight on it has ended. Unknown slots are ignored. */
+  /**
+   * No new operations; the memory is let go when the last operation in flight on it has ended. Unknown slots
+   * are ignored.
+   */
   detach(slot: number): void
   stats(): IoEngineStats
   /** Operations in flight keep the process alive, as sockets do (default), or no longer do. */
   ref(): void
   unref(): void
-  /** Cancels everything, waits until every `done` was called, joins the threads and lets go of all memory. Idempotent. */
+  /**
+   * Cancels everything, waits until every `done` was called, joins the threads and lets go of all memory.
+   * Idempotent.
+   */
   close(): Promise<void>
 }
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { refusesUring } from './support.js'
+import { uringRefused } from './support.js'
 
 const CHILD = fileURLToPath(new URL('./death/child.js', import.meta.url))
 const DEADLINE_MS = 10_000
@@ -34,7 +34,7 @@ for (const place of [
 ] as const) {
   describe(`the end of a process (${place.join(', ')})`, () => {
     before(function () {
-      if (place[0] === 'io_uring' && refusesUring()) this.skip()
+      if (place[0] === 'io_uring' && uringRefused) this.skip()
     })
 
     const ends: [what: string, scenario: string, expected: Omit<End, 'stderr'>][] = [

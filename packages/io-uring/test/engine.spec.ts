@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { createIoEngine, errnoName, type IoEngine } from '@mooncake-ts/io-uring'
 import { createRegion, memoryStats } from '@mooncake-ts/memory'
-import { collectGarbage, connectedPair, forEachPlace, PLACES, refusesUring, result } from './support.js'
+import { collectGarbage, connectedPair, forEachPlace, PLACES, uringRefused, result } from './support.js'
 
 forEachPlace('engine', bench => {
   it('carries 10,000 operations through 64 entries, each ended once', async () => {
@@ -180,8 +180,7 @@ describe('createIoEngine', () => {
   it('lets the environment decide only where the caller did not', async () => {
     process.env['MOONCAKE_IO_ENGINE'] = 'threads'
     expect(await opened(createIoEngine())).to.deep.equal(['threads', 'asked for'])
-    if (!refusesUring())
-      expect((await opened(createIoEngine({ engine: 'io_uring' })))[0]).to.equal('io_uring')
+    if (!uringRefused) expect((await opened(createIoEngine({ engine: 'io_uring' })))[0]).to.equal('io_uring')
     process.env['MOONCAKE_IO_ENGINE'] = 'fast'
     expect(() => createIoEngine())
       .to.throw(/MOONCAKE_IO_ENGINE/)
@@ -204,7 +203,7 @@ describe('createIoEngine', () => {
 
   it('has the bulk rings that were asked for', async () => {
     for (const { options } of PLACES) {
-      if (options.engine === 'io_uring' && refusesUring()) continue
+      if (options.engine === 'io_uring' && uringRefused) continue
       const engine = createIoEngine({ ...options, bulkThreads: 3 })
       expect(engine.bulk).to.have.length(3)
       expect(engine.bulk.every(ring => ring === engine.inline)).to.equal(engine.kind === 'threads')

@@ -13,7 +13,10 @@ const pieces = fc
     return fc.shuffledSubarray(all, { minLength: 1 })
   })
 
-/** Cuts `total` bytes of a slot into pieces of the lengths' proportions; the layout is another one than the sender's. */
+/**
+ * Cuts `total` bytes of a slot into pieces of the lengths' proportions; the layout is another one than the
+ * sender's.
+ */
 function layout(total: number, weights: readonly number[]): [offset: number, length: number][] {
   const sum = weights.reduce((a, b) => a + b, 0)
   const result: [number, number][] = []

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { hasCode } from '@mooncake-ts/core'
 import {
   closeFd,
   createIoEngine,
@@ -23,12 +24,16 @@ export const PLACES: readonly { name: string; options: IoEngineOptions; ring: (e
     { name: 'threads', options: { engine: 'threads' }, ring: engine => engine.inline },
   ]
 
-export function refusesUring(): boolean {
-  const probe = createIoEngine({ bulkThreads: 0 })
-  const refused = probe.kind === 'threads' && process.env['MOONCAKE_IO_ENGINE'] === undefined
-  void probe.close()
-  return refused
-}
+/** This machine, or this container, refuses io_uring. */
+export const uringRefused = ((): boolean => {
+  try {
+    void createIoEngine({ engine: 'io_uring', bulkThreads: 0 }).close()
+    return false
+  } catch (error) {
+    if (hasCode(error, 'ERR_NOT_SUPPORTED')) return true
+    throw error
+  }
+})()
 
 /** What each test of a suite has for itself. */
 export interface Bench {
@@ -43,8 +48,10 @@ export function forEachPlace(title: string, define: (bench: Bench) => void): voi
   for (const place of PLACES) {
     describe(`${title} (${place.name})`, () => {
       const bench: { engine: IoEngine; ring: Ring; fds: number[] } = {} as never
-      beforeEach(function () {
-        if (place.options.engine === 'io_uring' && refusesUring()) this.skip()
+      before(function () {
+        if (place.options.engine === 'io_uring' && uringRefused) this.skip()
+      })
+      beforeEach(() => {
         bench.engine = createIoEngine({ ...place.options, entries: 64 })
         bench.ring = place.ring(bench.engine)
         bench.fds = []
@@ -102,7 +109,10 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0
 }
 
-/** A fresh directory, removed after the suite. On a disk where there is one, as O_DIRECT is refused by some memory file systems. */
+/**
+ * A fresh directory, removed after the suite. On a disk where there is one, as O_DIRECT is refused by some
+ * memory file systems.
+ */
 export function useDirectory(): { path(name: string): string } {
   let directory = ''
   before(() => {

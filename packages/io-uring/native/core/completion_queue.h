@@ -8,8 +8,8 @@ namespace mooncake::io {
 
 using OperationList = std::vector<Operation *>;
 
-// Ended operations on their way from the executors' threads to the JavaScript thread, with an eventfd as the doorbell.
-// The inline ring lets the kernel ring the same doorbell, so one watcher sees everything.
+// Ended operations on their way from the executors' threads to the JavaScript thread, with an eventfd as the
+// doorbell. The inline ring lets the kernel ring the same doorbell, so one watcher sees everything.
 class CompletionQueue {
 public:
   CompletionQueue();

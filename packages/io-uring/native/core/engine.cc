@@ -68,8 +68,8 @@ void Engine::recycle(Operation &operation) {
   free_.push_back(operation.index);
 }
 
-int64_t Engine::prepareTransfer(uint32_t ring, Opcode opcode, int fd, uint32_t flags, uint64_t fileOffset, const double *vec,
-                                size_t pieceCount) {
+int64_t Engine::prepareTransfer(uint32_t ring, Opcode opcode, int fd, uint32_t flags, uint64_t fileOffset,
+                                const double *vec, size_t pieceCount) {
   Operation *operation = take(ring, opcode, fd);
   if (operation == nullptr) return kTooManyOperations;
   operation->flags = flags;
@@ -94,15 +94,11 @@ int64_t Engine::prepareTransfer(uint32_t ring, Opcode opcode, int fd, uint32_t f
   return operation->index;
 }
 
-int64_t Engine::prepare(uint32_t ring, Opcode opcode, int fd, uint32_t flags, const sockaddr_storage *address,
-                        socklen_t addressBytes) {
+int64_t Engine::prepare(uint32_t ring, Opcode opcode, int fd, uint32_t flags, const SocketAddress *address) {
   Operation *operation = take(ring, opcode, fd);
   if (operation == nullptr) return kTooManyOperations;
   operation->flags = flags;
-  if (address != nullptr) {
-    operation->address = *address;
-    operation->addressBytes = addressBytes;
-  }
+  if (address != nullptr) operation->address = *address;
   rings_[ring].prepared.push_back(operation);
   return operation->index;
 }

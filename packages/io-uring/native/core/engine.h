@@ -44,11 +44,10 @@ public:
   MemoryTable &memory() { return memory_; }
 
   // `vec` has `pieceCount` triples of slot, offset and length. Returns the operation's index, or a Refusal.
-  int64_t prepareTransfer(uint32_t ring, Opcode opcode, int fd, uint32_t flags, uint64_t fileOffset, const double *vec,
-                          size_t pieceCount);
+  int64_t prepareTransfer(uint32_t ring, Opcode opcode, int fd, uint32_t flags, uint64_t fileOffset,
+                          const double *vec, size_t pieceCount);
   // nop, fsync, accept; connect has an address.
-  int64_t prepare(uint32_t ring, Opcode opcode, int fd, uint32_t flags, const sockaddr_storage *address = nullptr,
-                  socklen_t addressBytes = 0);
+  int64_t prepare(uint32_t ring, Opcode opcode, int fd, uint32_t flags, const SocketAddress *address = nullptr);
   void submit(uint32_t ring);
   void cancel(uint32_t index);
   void cancelAll();

@@ -7,8 +7,8 @@ namespace mooncake::io {
 class Executor {
 public:
   virtual ~Executor() = default;
-  // Takes the operations over and leaves `batch` empty. Each one ends exactly once, and never within this call for its caller:
-  // ended operations are seen by `reap` or in the completion queue.
+  // Takes the operations over and leaves `batch` empty. Each one ends exactly once, and never within this
+  // call for its caller: ended operations are seen by `reap` or in the completion queue.
   virtual void submit(OperationList &batch) = 0;
   // Asks for the end of an operation that was submitted. Harmless when it has ended meanwhile.
   virtual void cancel(Operation &operation) = 0;

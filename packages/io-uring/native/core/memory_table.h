@@ -13,8 +13,8 @@ struct Memory {
   void (*release)(void *owner);
 };
 
-// Memory under small numbers. JavaScript thread only. What is attached is released once it is detached and no operation that
-// is in flight holds it (I2).
+// Memory under small numbers. JavaScript thread only. What is attached is released once it is detached and no
+// operation that is in flight holds it (I2).
 class MemoryTable {
 public:
   uint32_t attach(const Memory &memory);

@@ -18,7 +18,6 @@ void Operation::reset(Opcode newOpcode, int newFd) {
   polling = false;
   result = 0;
   slots.clear();
-  addressBytes = 0;
   if (pieces_.capacity() > kKeptPieces) std::vector<iovec>().swap(pieces_);
   pieces_.clear();
   cursor_ = 0;

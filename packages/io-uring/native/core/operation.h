@@ -1,9 +1,10 @@
 #pragma once
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <cstdint>
 #include <vector>
+
+#include "sockets.h"
 
 namespace mooncake::io {
 
@@ -15,8 +16,9 @@ enum OperationFlag : uint32_t {
   kDataOnly = 2, // fsync: leave out the metadata
 };
 
-// One operation, from prepare to delivery. It is written by the JavaScript thread until it is submitted, by its executor until
-// that has reported it, and then by the JavaScript thread again: never by two at once, so it needs no lock.
+// One operation, from prepare to delivery. It is written by the JavaScript thread until it is submitted, by
+// its executor until that has reported it, and then by the JavaScript thread again: never by two at once, so
+// it needs no lock.
 class Operation {
 public:
   uint32_t index = 0;
@@ -34,8 +36,7 @@ public:
   int64_t result = 0;
   // The slots whose memory is held for this operation.
   std::vector<uint32_t> slots;
-  sockaddr_storage address{};
-  socklen_t addressBytes = 0;
+  SocketAddress address;
 
   // Forgets everything but the index.
   void reset(Opcode newOpcode, int newFd);
@@ -55,8 +56,9 @@ public:
   // A header over pieces(), which lives as long as the operation.
   msghdr *message();
 
-  // Takes the result of one attempt (-errno or a count). True: the operation has ended, with `result`. False: try again with
-  // what is left. A short count is never the end by itself: only 0 is the end of a file or a stream.
+  // Takes the result of one attempt (-errno or a count). True: the operation has ended, with `result`. False:
+  // try again with what is left. A short count is never the end by itself: only 0 is the end of a file or a
+  // stream.
   bool fold(int64_t attempt);
 
 private:

@@ -17,10 +17,10 @@ constexpr int kEventsMax = 64;
 int connectNow(Operation &operation) {
   if (!operation.polling) {
     operation.polling = true;
-    const auto *address = reinterpret_cast<const sockaddr *>(&operation.address);
+    const auto *address = reinterpret_cast<const sockaddr *>(&operation.address.storage);
     const int flags = fcntl(operation.fd, F_GETFL);
     if (flags < 0 || fcntl(operation.fd, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
-    const int result = connect(operation.fd, address, operation.addressBytes) < 0 ? -errno : 0;
+    const int result = connect(operation.fd, address, operation.address.bytes) < 0 ? -errno : 0;
     fcntl(operation.fd, F_SETFL, flags);
     // EAGAIN is a unix socket whose backlog is full; nothing would tell when it no longer is.
     if (result == -EAGAIN) return -ECONNREFUSED;
@@ -44,7 +44,8 @@ int acceptNow(int fd) {
 } // namespace
 
 Reactor::Reactor(CompletionQueue &completions)
-    : completions_(completions), epoll_(epoll_create1(EPOLL_CLOEXEC)), wakeFd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+    : completions_(completions), epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      wakeFd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 Reactor::~Reactor() {
   if (thread_.joinable()) {

@@ -9,8 +9,8 @@
 
 namespace mooncake::io {
 
-// One epoll thread for all socket operations: it tries each without blocking, and again when the socket is ready, so
-// thousands of idle receives cost no thread.
+// One epoll thread for all socket operations: it tries each without blocking, and again when the socket is
+// ready, so thousands of idle receives cost no thread.
 class Reactor {
 public:
   explicit Reactor(CompletionQueue &completions);

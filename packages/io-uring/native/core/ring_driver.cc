@@ -74,8 +74,8 @@ void fillOperation(io_uring_sqe &entry, Operation &operation) {
     return;
   case Opcode::connect:
     entry.opcode = IORING_OP_CONNECT;
-    entry.addr = address(&operation.address);
-    entry.off = operation.addressBytes;
+    entry.addr = address(&operation.address.storage);
+    entry.off = operation.address.bytes;
     return;
   }
 }
@@ -112,7 +112,8 @@ void RingDriver::watch(int fd, uint64_t *count, bool *woken) {
   entry->user_data = kWatch;
 }
 
-// Cancels go first: whatever they are meant for is in the kernel already, and a new operation in the same place is not.
+// Cancels go first: whatever they are meant for is in the kernel already, and a new operation in the same
+// place is not.
 void RingDriver::fillEntries() {
   while (!cancels_.empty()) {
     io_uring_sqe *entry = ring_.nextEntry();

@@ -6,7 +6,8 @@
 
 namespace mooncake::io {
 
-// Carries operations through one Uring: fills entries, goes on after short results, cancels. One thread, like the Uring.
+// Carries operations through one Uring: fills entries, goes on after short results, cancels. One thread, like
+// the Uring.
 class RingDriver {
 public:
   // 0, or -errno.

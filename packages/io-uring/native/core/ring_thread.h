@@ -8,7 +8,8 @@
 
 namespace mooncake::io {
 
-// A native thread with a ring of its own: large copies by the kernel happen there and not on the JavaScript thread.
+// A native thread with a ring of its own: large copies by the kernel happen there and not on the JavaScript
+// thread.
 class RingThread final : public Executor {
 public:
   explicit RingThread(CompletionQueue &completions);

@@ -59,7 +59,9 @@ int SocketAddress::setPath(const std::string &path) {
 int setSocketOptions(int fd, const SocketOptions &options) {
   int error = 0;
   if (options.sendBufferBytes >= 0) error = setOption(fd, SOL_SOCKET, SO_SNDBUF, options.sendBufferBytes);
-  if (error == 0 && options.receiveBufferBytes >= 0) error = setOption(fd, SOL_SOCKET, SO_RCVBUF, options.receiveBufferBytes);
+  if (error == 0 && options.receiveBufferBytes >= 0) {
+    error = setOption(fd, SOL_SOCKET, SO_RCVBUF, options.receiveBufferBytes);
+  }
   if (error == 0 && options.noDelay >= 0) {
     error = setOption(fd, IPPROTO_TCP, TCP_NODELAY, options.noDelay);
     // A unix socket never delays.

@@ -22,8 +22,8 @@ int registerWith(int fd, unsigned what, void *argument, unsigned count) {
   return syscall(__NR_io_uring_register, fd, what, argument, count) < 0 ? -errno : 0;
 }
 
-// Best first. Deferred task work lets the kernel finish operations only when we ask, in one batch (6.1); without it, at
-// least no inter-processor interrupts (5.19); without that, plainly.
+// Best first. Deferred task work lets the kernel finish operations only when we ask, in one batch (6.1);
+// without it, at least no inter-processor interrupts (5.19); without that, plainly.
 constexpr unsigned kSetupFlags[] = {
     IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
         IORING_SETUP_TASKRUN_FLAG,
@@ -117,8 +117,10 @@ UringProbe probeUring() {
   close(fd);
   if (error != 0) return {"io_uring_register", error};
   if ((params.features & kNeededFeatures) != kNeededFeatures) return {"io_uring features", -EOPNOTSUPP};
-  for (const unsigned op : {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_ASYNC_CANCEL}) {
-    if (op > probe->last_op || (probe->ops[op].flags & IO_URING_OP_SUPPORTED) == 0) return {"io_uring operations", -EOPNOTSUPP};
+  for (const unsigned op :
+       {IORING_OP_RECV, IORING_OP_SEND, IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_ASYNC_CANCEL}) {
+    const bool supported = op <= probe->last_op && (probe->ops[op].flags & IO_URING_OP_SUPPORTED) != 0;
+    if (!supported) return {"io_uring operations", -EOPNOTSUPP};
   }
   return {"", 0};
 }

@@ -22,8 +22,8 @@ public:
   // The next free submission entry, zeroed; null when the queue is full.
   io_uring_sqe *nextEntry();
   bool hasEntries() const { return localTail_ != loadAcquire(sqHead_); }
-  // Submits the entries, waits until `waitFor` completions are there, and lets the kernel post those that it deferred.
-  // 0, or -errno; entries that were not taken stay.
+  // Submits the entries, waits until `waitFor` completions are there, and lets the kernel post those that it
+  // deferred. 0, or -errno; entries that were not taken stay.
   int enter(unsigned waitFor);
   // Completions wait in the kernel for an enter: deferred, or because the completion queue is full.
   bool needsEnter() const;

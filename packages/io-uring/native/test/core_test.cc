@@ -19,12 +19,12 @@ using namespace mooncake::io;
 
 namespace {
 
-#define CHECK(condition)                                                                                                         \
-  do {                                                                                                                           \
-    if (!(condition)) {                                                                                                          \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                                             \
-      exit(1);                                                                                                                   \
-    }                                                                                                                            \
+#define CHECK(condition) \
+  do { \
+    if (!(condition)) { \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+      exit(1); \
+    } \
   } while (false)
 
 // Memory of the heap, so that the address sanitizer sees every access after its release.
@@ -63,7 +63,9 @@ struct Fixture {
     while (results.size() < count) {
       double pairs[32];
       const size_t drained = engine.drain(pairs, 16);
-      for (size_t i = 0; i < drained; i++) CHECK(results.emplace(static_cast<int64_t>(pairs[2 * i]), pairs[2 * i + 1]).second);
+      for (size_t i = 0; i < drained; i++) {
+        CHECK(results.emplace(static_cast<int64_t>(pairs[2 * i]), pairs[2 * i + 1]).second);
+      }
       if (drained > 0) continue;
       pollfd doorbell{engine.doorbell(), POLLIN, 0};
       CHECK(poll(&doorbell, 1, 5000) == 1);
@@ -122,7 +124,8 @@ void testTransfer(Fixture &fixture) {
   for (size_t i = 0; i < from.bytes; i++) from.data[i] = static_cast<uint8_t>(i * 7 + i / 251);
   const double source = fixture.engine.memory().attach(from.memory());
   const double target = fixture.engine.memory().attach(to.memory());
-  const int64_t received = fixture.transfer(Opcode::recv, fixture.sockets[0], kWaitAll, {target, 0, 5, target, 5, kBytes - 5});
+  const std::vector<double> into{target, 0, 5, target, 5, kBytes - 5};
+  const int64_t received = fixture.transfer(Opcode::recv, fixture.sockets[0], kWaitAll, into);
   const int64_t sent = fixture.transfer(Opcode::send, fixture.sockets[1], kWaitAll, {source, 0, kBytes});
   auto results = fixture.wait(2);
   CHECK(results[received] == kBytes && results[sent] == kBytes);

@@ -1,4 +1,5 @@
-// One way to end a process with an engine in it, run as a process of its own: node child.js <scenario> <engine> <inline|bulk>
+// One way to end a process with an engine in it, run as a process of its own: node child.js <scenario>
+// <engine> <inline|bulk>
 import { readdirSync } from 'node:fs'
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
 import {
@@ -36,7 +37,10 @@ function connect(): Promise<Setup> {
   })
 }
 
-/** Idle receives, a send that nobody reads, and one that is being received: into a Region and into bytes of the heap. */
+/**
+ * Idle receives, a send that nobody reads, and one that is being received: into a Region and into bytes of
+ * the heap.
+ */
 async function leaveWorkInFlight(): Promise<IoEngine> {
   const { engine, ring, client, server } = await connect()
   const region = createRegion({ byteLength: 64 * MIB })
