@@ -23,13 +23,14 @@ async function main(): Promise<void> {
   for (const name of command.processedArgs[0] as string[]) {
     const suite = SUITES.find(known => known.name === name)
     if (suite == null)
-      command.error(`no suite ${name}; there are ${SUITES.map(known => known.name).join(', ')}`, {
-        exitCode: 2,
-      })
+      throw new Error(`no suite ${name}; there are ${SUITES.map(known => known.name).join(', ')}`)
     results.push(...(await suite.run({ short, say: line => process.stderr.write(`  ${line}\n`) })))
   }
   printTable(results)
   if (json != null) writeJson(json, results)
 }
 
-void main()
+main().catch((error: unknown) => {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+})
