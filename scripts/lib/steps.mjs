@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url'
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
 const LOG_CHARACTERS_SHOWN = 6000
+/** What takes less had nothing to do, and is not worth a line. */
+const SECONDS_TOLD = 2
 
 /** A failure that people can mend: they get the sentence and no stack. */
 export class Refusal extends Error {}
@@ -34,7 +36,8 @@ export async function step(title, command, args, { cwd = root, env = process.env
   })
   await new Promise(resolve => log.end(resolve))
   if (status === 0) {
-    console.log(`setup: ${title} (${((performance.now() - begun) / 1000).toFixed(1)} s)`)
+    const seconds = (performance.now() - begun) / 1000
+    if (seconds >= SECONDS_TOLD) console.log(`setup: ${title} (${seconds.toFixed(1)} s)`)
     return
   }
   console.error(readFileSync(logPath, 'utf8').slice(-LOG_CHARACTERS_SHOWN))

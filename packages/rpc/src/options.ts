@@ -91,7 +91,7 @@ export interface RpcOptions {
 }
 
 export const RPC_DEFAULTS = Object.freeze({
-  listen: Object.freeze([]) as readonly string[],
+  listen: Object.freeze([]),
   frameBytesMax: 64 * 2 ** 20,
   outgoingBytesMax: 64 * 2 ** 20,
   connectionsMax: 10_000,

@@ -111,7 +111,7 @@ describe('a call', () => {
     const reason = new Error('changed my mind')
     controller.abort(reason)
     expect(await failure(() => call)).to.equal(reason)
-    expect(await aborted.promise).to.include({ name: 'AbortError' })
+    expect(await aborted.promise).to.include({ code: 'ERR_RPC_FAIL', message: 'The caller cancelled' })
   })
 
   it('that was cancelled before is not sent', async () => {
@@ -180,7 +180,7 @@ describe('a call', () => {
         throw error
       },
     ],
-    ['later', (error: unknown): Promise<never> => Promise.reject(error as Error)],
+    ['later', (error: unknown): Promise<never> => Promise.reject(error)],
   ] as const) {
     it(`keeps the code of what a handler throws ${kind}`, async () => {
       const { service, endpoint } = await startServer()

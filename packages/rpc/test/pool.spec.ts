@@ -122,6 +122,31 @@ describe('the connections to one endpoint', () => {
     expect(await patient).to.deep.equal({ text: 'patient' })
   })
 
+  it('are tried for a caller who tries again at once', async () => {
+    const server = await startEcho()
+    await server.host.stop()
+    const { service } = await startService({ backoffMinMs: 1, backoffMaxMs: 1 })
+    const client = service.connect(server.endpoint)
+    const again = client
+      .call(ECHO, { text: '' })
+      .catch(() => client.call(ECHO, { text: '' }, { deadlineMs: 86_400_000 }))
+    expect(await failure(() => again)).to.include({ code: 'ERR_RPC_FAIL' })
+  })
+
+  it('whose socket takes no more refuse calls', async () => {
+    const server = await fakeServer(socket => void socket.pause())
+    const { service } = await startService({ outgoingBytesMax: 2 ** 18, connectionsPerPeer: 1 })
+    const client = service.connect(endpointOf(server))
+    const text = 'x'.repeat(2 ** 17)
+    await failure(() => client.call(ECHO, { text }, { deadlineMs: 50 })) // Connects.
+    const calls = Array.from({ length: 3 }, () =>
+      failure(() => client.call(ECHO, { text }, { deadlineMs: 50 })),
+    )
+    const codes = (await Promise.all(calls)).map(error => error.code)
+    expect(codes).to.include('ERR_OVERLOADED').and.to.include('ERR_RPC_TIMEOUT')
+    server.close()
+  })
+
   it('that nobody uses are closed, and opened again when needed', async () => {
     const clock = new ManualClock()
     const { service, endpoint } = await startServer()

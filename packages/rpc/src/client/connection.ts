@@ -26,6 +26,8 @@ export class OutboundConnection implements CallHolder, LinkHandler {
   #keepAlive: Disposable | undefined
   /** Why the peer takes nothing new. */
   #goodbye: MooncakeError | undefined
+  /** Why this end closes. */
+  #closing: MooncakeError | undefined
   #ended = false
   #nextId = 1
   #heard = true
@@ -87,7 +89,7 @@ export class OutboundConnection implements CallHolder, LinkHandler {
 
   /** Ends the connection; calls in flight fail with `error`. */
   close(error: MooncakeError): void {
-    this.#goodbye ??= error
+    this.#closing = error
     this.#link.close()
   }
 
@@ -123,14 +125,14 @@ export class OutboundConnection implements CallHolder, LinkHandler {
   onClose(error: MooncakeError | undefined): void {
     this.#ended = true
     this.#keepAlive?.[Symbol.dispose]()
-    const cause = error ?? this.#goodbye
+    const cause = error ?? this.#closing ?? this.#goodbye
     for (const call of this.#calls.values()) call.fail(this.#lostError(cause))
     this.#calls.clear()
     this.#onClose(cause)
   }
 
   #lostError(cause: MooncakeError | undefined): MooncakeError {
-    if (cause?.code === 'ERR_SHUTTING_DOWN') return cause
+    if (this.#closing?.code === 'ERR_SHUTTING_DOWN') return this.#closing
     const reason = cause == null ? 'closed by the peer' : cause.message
     return new MooncakeError('ERR_RPC_FAIL', `Connection to ${this.#endpoint} lost: ${reason}`, { cause })
   }

@@ -59,7 +59,7 @@ export class Peer implements RpcClient, CallHolder {
       this.#inflightCalls++
       const call = new Call(this.#around, {
         endpoint: this.endpoint,
-        method: method as RpcMethod<unknown, unknown>,
+        method,
         request,
         deadlineMs,
         traceId: options.traceId ?? `${TRACE_PREFIX}-${(traceCount++).toString(36)}`,
@@ -131,9 +131,7 @@ export class Peer implements RpcClient, CallHolder {
   }
 
   #connect(): void {
-    this.#attempt ??= this.#open().finally(() => {
-      this.#attempt = undefined
-    })
+    this.#attempt ??= this.#open()
   }
 
   async #open(): Promise<void> {
@@ -146,6 +144,7 @@ export class Peer implements RpcClient, CallHolder {
       const socket = await dial(this.#address, { timeoutMs, clock, signal })
       await this.#shakeHands(socket)
     } catch (error) {
+      this.#attempt = undefined // Before callers hear of it: who tries again at once begins the next attempt.
       this.#backoff.failed()
       this.#lastError = error
       if (errorCode(error) !== 'ERR_SHUTTING_DOWN') {
@@ -161,6 +160,7 @@ export class Peer implements RpcClient, CallHolder {
     return new Promise((resolve, reject) => {
       const connection = new OutboundConnection(socket, this.endpoint, this.#around, {
         onOpen: () => {
+          this.#attempt = undefined
           this.#lastError = undefined
           for (const call of this.#takeWaiting()) this.#dispatch(call)
           resolve()

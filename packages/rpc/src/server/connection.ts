@@ -61,7 +61,7 @@ export class InboundConnection implements LinkHandler {
         this.#receiveRequest(frame)
         return
       case FrameKind.cancel:
-        this.#requests.get(frame.id)?.abort(new DOMException('The caller cancelled', 'AbortError'))
+        this.#requests.get(frame.id)?.abandon(new MooncakeError('ERR_RPC_FAIL', 'The caller cancelled'))
         return
       case FrameKind.ping:
         this.#link.send(encodeEmptyFrame(FrameKind.pong, frame.id))
@@ -73,7 +73,7 @@ export class InboundConnection implements LinkHandler {
 
   onClose(error: MooncakeError | undefined): void {
     const reason = new MooncakeError('ERR_RPC_FAIL', 'The connection of the caller ended', { cause: error })
-    for (const request of this.#requests.values()) request.abort(reason)
+    for (const request of this.#requests.values()) request.abandon(reason)
     this.#owner.onConnectionClosed(this)
   }
 
@@ -134,22 +134,19 @@ export class InboundConnection implements LinkHandler {
   }
 
   #answer(request: ServedRequest, response: unknown): void {
-    let frame: Buffer
     try {
-      frame = encodeFrame(FrameKind.response, request.id, 0, response)
-      this.#checkSize(frame)
+      if (!request.abandoned) this.#sendResponse(request.id, response)
     } catch (cause) {
       const message = `The answer of ${request.method} cannot be sent: ${asMooncakeError(cause).message}`
       this.#answerFailure(request, new MooncakeError('ERR_INTERNAL', message, { cause }))
       return
     }
-    if (!request.aborted) this.#link.send(frame)
     this.#settle(request, 'OK')
   }
 
   #answerFailure(request: ServedRequest, thrown: unknown): void {
-    const error = asMooncakeError(thrown)
-    if (!request.aborted) {
+    const error = asMooncakeError(thrown, request.failureCode)
+    if (!request.abandoned) {
       if (error.code === 'ERR_INTERNAL') this.#logBug(request, thrown)
       this.#sendFailure(request.id, error)
     }
@@ -169,15 +166,19 @@ export class InboundConnection implements LinkHandler {
     this.#owner.onRequestSettled(request)
   }
 
-  #sendFailure(id: number, error: MooncakeError): void {
-    this.#link.send(encodeFrame(FrameKind.failure, id, 0, failureOf(error)))
-  }
-
-  #checkSize(frame: Buffer): void {
+  /** @throws ERR_INVALID_PARAMS for what cannot be encoded, or is larger than the caller takes */
+  #sendResponse(id: number, response: unknown): void {
+    const frame = encodeFrame(FrameKind.response, id, 0, response)
     const bytesMax = Math.min(this.#link.peerFrameBytesMax, this.#around.settings.frameBytesMax)
     const bytes = frame.length - HEADER_BYTES
-    if (bytes <= bytesMax) return
-    throw new MooncakeError('ERR_INVALID_PARAMS', `it has ${bytes} bytes, the caller takes ${bytesMax}`)
+    if (bytes > bytesMax) {
+      throw new MooncakeError('ERR_INVALID_PARAMS', `it has ${bytes} bytes, the caller takes ${bytesMax}`)
+    }
+    this.#link.send(frame)
+  }
+
+  #sendFailure(id: number, error: MooncakeError): void {
+    this.#link.send(encodeFrame(FrameKind.failure, id, 0, failureOf(error)))
   }
 }
 

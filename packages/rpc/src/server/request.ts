@@ -1,4 +1,4 @@
-import { MooncakeError, type RpcContext } from '@mooncake-ts/core'
+import { MooncakeError, type ErrorCode, type RpcContext } from '@mooncake-ts/core'
 import type { DeadlineBucket, Expirable } from '../deadlines.js'
 import type { Surroundings } from '../surroundings.js'
 
@@ -13,7 +13,8 @@ export class ServedRequest implements RpcContext, Expirable {
   readonly #bucket: DeadlineBucket
   /** Made when a handler asks: most never do, and one costs more than the rest of a small request. */
   #controller: AbortController | undefined
-  #abortReason: unknown
+  #abortReason: MooncakeError | undefined
+  #abandoned = false
 
   constructor(
     around: Surroundings,
@@ -37,25 +38,36 @@ export class ServedRequest implements RpcContext, Expirable {
   get signal(): AbortSignal {
     if (this.#controller == null) {
       this.#controller = new AbortController()
-      if (this.aborted) this.#controller.abort(this.#abortReason)
+      if (this.#abortReason != null) this.#controller.abort(this.#abortReason)
     }
     return this.#controller.signal
   }
 
   /** Nobody waits for the answer. */
-  get aborted(): boolean {
-    return this.#abortReason != null
+  get abandoned(): boolean {
+    return this.#abandoned
+  }
+
+  /** What a failure without one of our codes means: a bug, unless the handler was told to stop. */
+  get failureCode(): ErrorCode {
+    return this.#abortReason?.code ?? 'ERR_INTERNAL'
   }
 
   onDeadline(): void {
     const message = `The deadline of ${this.deadlineMs} ms of ${this.method} passed`
-    this.abort(new MooncakeError('ERR_RPC_TIMEOUT', message))
+    this.abandon(new MooncakeError('ERR_RPC_TIMEOUT', message))
   }
 
-  abort(reason: Error): void {
-    if (this.aborted) return
+  /** The caller is gone. */
+  abandon(reason: MooncakeError): void {
+    this.#abandoned = true
+    this.abort(reason)
+  }
+
+  /** Asks the handler to stop; what it still says is sent, unless the caller is gone. */
+  abort(reason: MooncakeError): void {
+    if (this.#abortReason != null) return
     this.#abortReason = reason
-    this.#bucket.delete(this)
     this.#controller?.abort(reason)
   }
 

@@ -12,7 +12,7 @@ const HELLO_BYTES_MAX = 4096
 /** Answers that wait for a slow reader; beyond, its requests are not read until it has caught up. */
 const BACKLOG_BYTES_MAX = 2 ** 20
 
-/** How long a closed link reads on, so that its GOODBYE is not lost in a reset. */
+/** How long a link that fails reads on, so that its GOODBYE is not lost in a reset. */
 const LINGER_MS = 1000
 
 export interface LinkHandler {
@@ -89,9 +89,9 @@ export class Link {
     this.#socket.write(frame)
   }
 
-  /** Sends what is queued, then ends the connection. */
+  /** Sends what is queued, for at most `drainMs`, then ends the connection. */
   close(): void {
-    this.#end(undefined)
+    this.#end(undefined, this.#around.settings.drainMs)
     this.#socket.end()
   }
 
@@ -117,7 +117,7 @@ export class Link {
   }
 
   #receive(chunk: Buffer): void {
-    if (this.#ended) return // Read only to be thrown away: see LINGER_MS.
+    if (this.#ended) return // Read only to be thrown away.
     try {
       this.#reader.push(chunk, frame => {
         if (this.#session == null) this.#shakeHands(frame)
@@ -161,12 +161,12 @@ export class Link {
     this.#socket.end()
   }
 
-  #end(error: MooncakeError | undefined): void {
+  #end(error: MooncakeError | undefined, lingerMs = LINGER_MS): void {
     if (this.#ended) return
     this.#ended = true
     this.#timer[Symbol.dispose]()
     this.#socket.resume()
-    this.#timer = this.#around.clock.after(LINGER_MS, () => this.#socket.destroy())
+    this.#timer = this.#around.clock.after(lingerMs, () => this.#socket.destroy())
     this.#handler.onClose(error)
   }
 

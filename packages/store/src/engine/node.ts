@@ -148,7 +148,7 @@ export class Node implements Startable {
     await this.#parts.directory.leave()
     await this.#sessions?.close()
     await this.backend.close()
-    this.#staging.close()
+    await this.#staging.close()
   }
 
   peer(endpoint: string): PeerClient {

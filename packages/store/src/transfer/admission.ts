@@ -1,4 +1,5 @@
 import { MooncakeError } from '@mooncake-ts/core'
+import { whenAborted } from '../local/when-aborted.js'
 
 interface Waiting {
   readonly bytes: number
@@ -69,21 +70,17 @@ export class Admission {
 
   #wait(bytes: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
+      const ignoreAbort = whenAborted(signal, () => {
         this.#queue.splice(this.#queue.indexOf(waiting), 1)
         reject(signal.reason as Error)
-        // The one behind may fit where this one did not.
-        this.leave(0)
+        this.leave(0) // The one behind may fit where this one did not.
+      })
+      const admit = (): void => {
+        ignoreAbort()
+        resolve()
       }
-      const waiting: Waiting = {
-        bytes,
-        admit: () => {
-          signal.removeEventListener('abort', onAbort)
-          resolve()
-        },
-      }
+      const waiting: Waiting = { bytes, admit }
       this.#queue.push(waiting)
-      signal.addEventListener('abort', onAbort, { once: true })
     })
   }
 }

@@ -46,7 +46,7 @@ describe('TieredBackend: metrics', () => {
     await using h = Harness.dram(30, { metrics })
     for (const key of ['a', 'b', 'c', 'd']) await h.put(key, 10, { hardPin: key === 'd' })
     const held = h.space(20)
-    const waiting = h.wait(20)
+    const waiting = h.wait(20, 5000)
     await h.clock.advance(1000)
     await metrics.expose()
     expect(Object.fromEntries(metrics.values)).to.deep.equal({

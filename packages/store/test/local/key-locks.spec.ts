@@ -69,9 +69,9 @@ describe('KeyLocks', () => {
           const held = new Set<string>()
           let ran = 0
           await Promise.all(
-            batches.map(batch =>
-              locks.lockMany(batch, async () => {
-                const distinct = new Set(batch)
+            batches.map(async batch => {
+              const distinct = new Set(batch)
+              await locks.lockMany(batch, async () => {
                 for (const key of distinct) {
                   if (held.has(key)) throw new Error(`Two hold ${key}`)
                   held.add(key)
@@ -79,8 +79,8 @@ describe('KeyLocks', () => {
                 await Promise.resolve()
                 for (const key of distinct) held.delete(key)
                 ran++
-              }),
-            ),
+              })
+            }),
           )
           expect(ran).to.equal(batches.length)
         },
