@@ -16,7 +16,7 @@ export const SEGMENTS_PER_NODE_MAX = 256
 export const CANDIDATES_MAX = 64
 
 /** Slots of the route table that a scan visits before it lets the event loop go on. */
-export const SLICE_SLOTS = 8192
+export const SLICE_SLOTS = 4096
 
 /** Keys of one page of List. */
 export const PAGE_KEYS_MAX = 8192

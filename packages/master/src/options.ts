@@ -15,9 +15,9 @@ export interface MasterOptions {
   readonly maxClientPerKey?: number
   /** Weight of other nodes in write routes; the writer's own has 1 − remoteWeight. @defaultValue 0.5 */
   readonly remoteWeight?: number
-  /** Parts of the route table, each good for 16 million keys. @defaultValue 256 */
+  /** Parts of the route table; each grows by itself, which takes a millisecond for 50 000 keys. @defaultValue 256 */
   readonly shardCount?: number
-  /** For one call to one node. @defaultValue 5000 */
+  /** For one message to one node with keys to drop. @defaultValue 5000 */
   readonly nodeCallDeadlineMs?: number
   /** Removed keys remembered for silent nodes; about 150 bytes each. @defaultValue 262 144 */
   readonly tombstonesMax?: number

@@ -1,6 +1,6 @@
 /**
- * The messages between nodes and master. Batches travel as columns, so that a hot call is a few arrays and not thousands of maps.
- * Fields that a peer does not know are ignored: a newer or older version works.
+ * The messages between nodes and master. Batches travel as columns, so that a hot call is a few arrays and not
+ * thousands of maps. Fields that a peer does not know are ignored: a newer or older version works.
  */
 import { defineMethod, Type, type Static } from '@mooncake-ts/rpc'
 import {
@@ -119,8 +119,8 @@ const Replicas = {
 }
 
 /**
- * Applied as one: adds, then removes. `sequence` grows with every call of a registration; a call that comes after a later
- * one (a retry that was thought lost) is refused.
+ * Applied as one: adds, then removes. `sequence` grows with every call of a registration; a call that comes after
+ * a later one (a retry that was thought lost) is refused.
  */
 const SyncReplicasRequest = Type.Object({
   ...Life,
@@ -158,12 +158,20 @@ export const Remove = defineMethod('Directory.Remove', {
 
 const RemovedMany = Type.Object({ removed: Type.Integer(), unreachable: Type.Array(Name) })
 
+/** For what visits every key of every node. */
+const SWEEPING_DEADLINE_MS = 60_000
+
 export const RemoveByRegex = defineMethod('Directory.RemoveByRegex', {
+  deadlineMs: SWEEPING_DEADLINE_MS,
   request: Type.Object({ pattern: Type.String({ maxLength: PATTERN_LENGTH_MAX }) }),
   response: RemovedMany,
 })
 
-export const RemoveAll = defineMethod('Directory.RemoveAll', { request: Empty, response: RemovedMany })
+export const RemoveAll = defineMethod('Directory.RemoveAll', {
+  deadlineMs: SWEEPING_DEADLINE_MS,
+  request: Empty,
+  response: RemovedMany,
+})
 
 /** A page; the cursor is absent from the last one. */
 export const List = defineMethod('Directory.List', {
@@ -182,10 +190,11 @@ export const RemoveLocal = defineMethod('Node.RemoveLocal', {
 })
 
 /**
- * Without a pattern: everything. `sequence` is that of the node's last SyncReplicas before it began: what the master learnt up to
- * there is gone, what came later may be new.
+ * Without a pattern: everything. `sequence` is that of the node's last SyncReplicas before it began: what the
+ * master learnt up to there is gone, what came later may be new.
  */
 export const RemoveWhere = defineMethod('Node.RemoveWhere', {
+  deadlineMs: SWEEPING_DEADLINE_MS / 2,
   request: Type.Object({ pattern: Type.Optional(Type.String({ maxLength: PATTERN_LENGTH_MAX })) }),
   response: Type.Object({ removed: Type.Integer(), sequence: Type.Integer() }),
 })

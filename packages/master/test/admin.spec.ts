@@ -4,9 +4,11 @@ import { prometheus } from '@mooncake-ts/metrics-prometheus'
 import { rpc } from '@mooncake-ts/rpc'
 import { expect } from 'chai'
 import { createMaster } from '@mooncake-ts/master'
-import { Cleanup, failure, FakeNode, startMaster, until } from './support.js'
+import { until } from '@mooncake-ts/testkit'
+import { Cleanup, failure, FakeNode, startMaster } from './support.js'
 
-describe('Admin pages', () => {
+describe('Admin pages', function () {
+  this.timeout(15_000)
   const cleanup = new Cleanup()
   afterEach(() => cleanup.run())
 
@@ -122,7 +124,7 @@ describe('Admin pages', () => {
       child: () => logger,
     }
     cleanup.add(await startMaster({ logger, metricReportMs: 20 }))
-    await until('a line is logged', () => lines.some(line => line.startsWith('Master Metrics: Storage: ')))
+    await until(() => lines.some(line => line.startsWith('Master Metrics: Storage: ')))
   })
 
   it('stay on loopback without a secret, and say when the port is taken', async () => {

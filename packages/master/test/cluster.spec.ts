@@ -1,9 +1,13 @@
 import { expect } from 'chai'
+import { Host, RPC_SERVICE } from '@mooncake-ts/core'
+import { Exists, Heartbeat, Register } from '../dist/protocol.js'
 import { masterClient } from '@mooncake-ts/master'
 import { rpc } from '@mooncake-ts/rpc'
-import { Cleanup, failure, FakeNode, startMaster, until } from './support.js'
+import { until } from '@mooncake-ts/testkit'
+import { Cleanup, failure, FakeNode, startMaster } from './support.js'
 
-describe('A master and its nodes', () => {
+describe('A master and its nodes', function () {
+  this.timeout(15_000)
   const cleanup = new Cleanup()
   afterEach(() => cleanup.run())
 
@@ -13,7 +17,7 @@ describe('A master and its nodes', () => {
       cleanup.add(await FakeNode.join('a', master)),
       cleanup.add(await FakeNode.join('b', master)),
     ]
-    const reader = cleanup.add(await FakeNode.join('reader', master, { pureClient: true } as object))
+    const reader = cleanup.add(await FakeNode.join('reader', master, { pureClient: true }))
     expect(await a.put(['x', 'y'])).to.deep.equal(['ok', 'ok'])
     expect(await b.put(['y', 'z'])).to.deep.equal(['ok', 'ok'])
     expect(await reader.directory.exists(['x', 'nobody', 'z'])).to.deep.equal([true, false, true])
@@ -72,7 +76,7 @@ describe('A master and its nodes', () => {
     expect(await b.put(['k'], 2)).to.deep.equal(['ok'])
     const [route] = await a.directory.readRoutes(['k'])
     expect(route?.replicas.map(replica => replica.segment)).to.deep.equal(['b/dram'])
-    await until('a has dropped the older one', () => !a.held.has('k'))
+    await until(() => !a.held.has('k'))
     expect(a.held.has('other')).to.equal(true)
     expect(await a.put(['k'], 1)).to.deep.equal(['stale'])
     expect(b.held.get('k')?.generation).to.equal(2)
@@ -116,26 +120,25 @@ describe('A master and its nodes', () => {
     await a.put(['only a', 'both'])
     await b.put(['both'])
     await a.crash()
-    await until('a is silent', () => master.stats().disconnectedNodes === 1)
+    await until(() => master.stats().disconnectedNodes === 1)
     expect(await b.directory.exists(['only a', 'both'])).to.deep.equal([false, true])
     const [route] = await b.directory.readRoutes(['both'])
     expect(route?.replicas.map(replica => replica.segment)).to.deep.equal(['b/dram'])
     expect(master.stats().keyCount).to.equal(2)
-    await until('a is forgotten', () => master.stats().keyCount === 1)
+    await until(() => master.stats().keyCount === 1)
     expect(master.stats()).to.include({ healthyNodes: 1, disconnectedNodes: 0 })
   })
 
-  it('serves a node again that was silent, with all its routes', async () => {
-    const master = cleanup.add(await startMaster({ clientTtlMs: 100, clientCrashedTtlMs: 60_000 }))
-    const slow = { heartbeatMs: 100_000 }
-    const a = cleanup.add(await FakeNode.join('a', master, slow))
+  it('forgets a node that leaves, and knows it again when it joins', async () => {
+    const master = cleanup.add(await startMaster())
+    const a = cleanup.add(await FakeNode.join('a', master))
     const b = cleanup.add(await FakeNode.join('b', master))
-    // Its first heartbeat sets the pace that the master wished for; let it be slower than the master's patience.
     await a.put(['k'])
     await a.directory.leave()
-    expect(await b.directory.exists(['k'])).to.deep.equal([false], 'it left')
+    expect(await b.directory.exists(['k'])).to.deep.equal([false])
+    expect(await failure(a.directory.exists(['k']))).to.equal('ERR_MASTER_UNAVAILABLE')
     await a.join()
-    await until('a has told what it holds', async () => (await b.directory.exists(['k']))[0]!)
+    await until(async () => (await b.directory.exists(['k']))[0]!)
   })
 
   it('drops what the former life of a restarted node held', async () => {
@@ -150,7 +153,8 @@ describe('A master and its nodes', () => {
   })
 })
 
-describe('masterClient', () => {
+describe('masterClient', function () {
+  this.timeout(15_000)
   const cleanup = new Cleanup()
   afterEach(() => cleanup.run())
 
@@ -167,18 +171,37 @@ describe('masterClient', () => {
     a.directory.state$.subscribe(state => states.push(state))
     await a.put(['k'])
     await first.close()
-    await until('the client has noticed', () => a.directory.state === 'away')
+    await until(() => a.directory.state === 'away')
     const begun = performance.now()
     expect(await failure(a.directory.exists(['k']))).to.equal('ERR_MASTER_UNAVAILABLE')
     expect(await failure(a.directory.syncReplicas([], []))).to.equal('no error', 'nothing to say')
     expect(await failure(a.put(['late']))).to.equal('ERR_MASTER_UNAVAILABLE')
-    expect(performance.now() - begun).to.be.lessThan(100)
+    expect(performance.now() - begun).to.be.lessThan(1000)
     cleanup.add(await startMaster({ rpc: rpc({ listen: [endpoint], drainMs: 200 }) }))
-    await until('the client is back', () => a.directory.state === 'connected')
-    await until('what it holds is known', async () => {
+    await until(() => a.directory.state === 'connected')
+    await until(async () => {
       return (await a.directory.exists(['k', 'late'])).every(there => there)
     })
     expect(states).to.deep.equal(['connected', 'away', 'connected'])
+  })
+
+  it('lets go of calls to a master that hangs, when a heartbeat shows it', async () => {
+    const host = await new Host([rpc({ listen: ['127.0.0.1:0'], drainMs: 50 })]).start()
+    cleanup.add({ close: () => host.stop() })
+    const hanging = host.get(RPC_SERVICE)
+    let asked = false
+    hanging.handle(Register, () => ({ epoch: 1, heartbeatMs: 50 }))
+    hanging.handle(Exists, () => {
+      asked = true
+      return new Promise(() => {})
+    })
+    hanging.handle(Heartbeat, () => (asked ? new Promise(() => {}) : {}))
+    const options = { heartbeatDeadlineMs: 100, pureClient: true }
+    const a = cleanup.add(await FakeNode.start('a', [hanging.endpoints[0]!], options))
+    await a.join()
+    const begun = performance.now()
+    expect(await failure(a.directory.exists(['k']))).to.equal('ERR_MASTER_UNAVAILABLE')
+    expect(performance.now() - begun).to.be.lessThan(5000, 'not its deadline of 10 s')
   })
 
   it('tries its masters in turn', async () => {
@@ -198,7 +221,7 @@ describe('masterClient', () => {
     const a = cleanup.add(await FakeNode.start('a', [gone.rpcEndpoint]))
     const controller = new AbortController()
     const joining = a.join(controller.signal)
-    await until('it has seen that nobody is there', () => a.directory.state === 'away')
+    await until(() => a.directory.state === 'away')
     const reason = new Error('enough')
     controller.abort(reason)
     expect(await joining.catch((error: unknown) => error)).to.equal(reason)

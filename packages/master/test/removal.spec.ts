@@ -1,7 +1,9 @@
 import { expect } from 'chai'
-import { Cleanup, failure, FakeNode, startMaster, until } from './support.js'
+import { until } from '@mooncake-ts/testkit'
+import { Cleanup, failure, FakeNode, startMaster } from './support.js'
 
-describe('Removals', () => {
+describe('Removals', function () {
+  this.timeout(15_000)
   const cleanup = new Cleanup()
   afterEach(() => cleanup.run())
 
@@ -9,7 +11,7 @@ describe('Removals', () => {
     const master = cleanup.add(await startMaster(config))
     const a = cleanup.add(await FakeNode.join('a', master))
     const b = cleanup.add(await FakeNode.join('b', master))
-    const client = cleanup.add(await FakeNode.join('client', master, { pureClient: true } as object))
+    const client = cleanup.add(await FakeNode.join('client', master, { pureClient: true }))
     return { master, a, b, client }
   }
 
@@ -98,13 +100,13 @@ describe('Removals', () => {
     await a.put(['removed', 'matched', 'kept'])
     await b.put(['removed'])
     const resume = pauseHeartbeats(a)
-    await until('a is silent', () => master.stats().disconnectedNodes === 1)
+    await until(() => master.stats().disconnectedNodes === 1)
     expect(await client.directory.remove(['removed'])).to.deep.equal([true])
     expect(await client.directory.removeByRegex('^mat')).to.equal(1)
     expect(a.held.has('removed')).to.equal(true, 'nobody could tell it yet')
     expect(master.stats().tombstones).to.equal(2)
     resume()
-    await until('a was told', () => !a.held.has('removed') && !a.held.has('matched'))
+    await until(() => !a.held.has('removed') && !a.held.has('matched'))
     expect(await client.directory.exists(['removed', 'matched', 'kept'])).to.deep.equal([false, false, true])
   })
 
@@ -112,15 +114,15 @@ describe('Removals', () => {
     const { master, a, client } = await cluster({ clientTtlMs: 100, clientCrashedTtlMs: 200 })
     await a.put(['removed', 'kept'])
     await a.crash()
-    await until('a is silent', () => master.stats().disconnectedNodes === 1)
+    await until(() => master.stats().disconnectedNodes === 1)
     expect(await client.directory.remove(['removed'])).to.deep.equal([true])
     const heir = cleanup.add(await FakeNode.start('a', [master.rpcEndpoint]))
     for (const [key, add] of a.held) heir.held.set(key, add)
     await heir.join()
-    await until('it was told', () => !heir.held.has('removed'))
-    await until('the rest is back', async () => (await client.directory.exists(['kept']))[0]!)
+    await until(() => !heir.held.has('removed'))
+    await until(async () => (await client.directory.exists(['kept']))[0]!)
     expect(await client.directory.exists(['removed'])).to.deep.equal([false])
-    await until('nothing is left to remember', () => master.stats().tombstones === 0)
+    await until(() => master.stats().tombstones === 0)
     expect(await heir.put(['removed'], 1)).to.deep.equal(['ok'], 'it may be put again')
   })
 })

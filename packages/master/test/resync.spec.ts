@@ -1,10 +1,14 @@
 import { expect } from 'chai'
-import type { DirectoryHandlers, ReplicaAdd } from '@mooncake-ts/core'
+import { Host, RPC_SERVICE, type DirectoryHandlers, type ReplicaAdd } from '@mooncake-ts/core'
+import { handleNode } from '../dist/client/node-service.js'
+import { RemoveLocal } from '../dist/protocol.js'
 import { ReplicaFeed, type ReplicaReport } from '../dist/client/replica-feed.js'
 import { rpc } from '@mooncake-ts/rpc'
-import { Cleanup, failure, FakeNode, startMaster, until } from './support.js'
+import { until } from '@mooncake-ts/testkit'
+import { Cleanup, failure, FakeNode, startMaster } from './support.js'
 
-describe('Resync', () => {
+describe('Resync', function () {
+  this.timeout(15_000)
   const cleanup = new Cleanup()
   afterEach(() => cleanup.run())
 
@@ -16,11 +20,11 @@ describe('Resync', () => {
     await b.put(['on b'])
     await first.close()
     const second = cleanup.add(await startMaster({ rpc: rpc({ listen: [first.rpcEndpoint], drainMs: 200 }) }))
-    await until('a is connected', () => a.directory.state === 'connected')
+    // As the store does: what is refused while the node is about to register is said again.
+    await until(async () => (await failure(a.put(['live']))) === 'no error')
     a.held.delete('key-2999')
-    const gone = { key: 'key-2999', segment: a.segment, generation: 1 }
-    await Promise.all([a.put(['live']), a.directory.syncReplicas([], [gone])])
-    await until('all is known', () => second.stats().keyCount === 3001)
+    await a.directory.syncReplicas([], [{ key: 'key-2999', segment: a.segment, generation: 1 }])
+    await until(() => second.stats().keyCount === 3001)
     expect(await b.directory.exists(['key-0', 'key-2998', 'key-2999', 'live', 'on b'])).to.deep.equal([
       true,
       true,
@@ -40,7 +44,7 @@ describe('Resync', () => {
       late.held.set(key, { key, byteLength: 100, generation: 1, segment: late.segment })
     }
     await late.join()
-    await until('the surplus is dropped', () => late.held.size === 1)
+    await until(() => late.held.size === 1)
     expect([...late.held.keys()]).to.deep.equal(['own'])
   })
 
@@ -52,15 +56,15 @@ describe('Resync', () => {
     a.segments = () => {
       throw new Error('silent')
     }
-    await until('a is forgotten', () => master.stats().keyCount === 0)
+    await until(() => master.stats().keyCount === 0)
     a.segments = segments
-    await until('a is back with what it holds', () => master.stats().keyCount === 1)
+    await until(() => master.stats().keyCount === 1)
   })
 
   it('removes at nodes that have not told everything yet', async () => {
     const master = cleanup.add(await startMaster())
     const a = cleanup.add(await FakeNode.start('a', [master.rpcEndpoint], { resyncBatchKeys: 1 }))
-    const client = cleanup.add(await FakeNode.join('client', master, { pureClient: true } as object))
+    const client = cleanup.add(await FakeNode.join('client', master, { pureClient: true }))
     for (let i = 0; i < 2000; i++) {
       const key = `key-${String(i).padStart(4, '0')}`
       a.held.set(key, { key, byteLength: 1, generation: 1, segment: a.segment })
@@ -72,12 +76,16 @@ describe('Resync', () => {
     expect(a.held.size).to.equal(1000)
     expect(await client.directory.removeAll()).to.equal(1000)
     expect(a.held.size).to.equal(0)
-    await until('the resync is through', () => master.stats().keyCount === 0)
+    await until(() => master.stats().keyCount === 0)
     expect(await client.directory.list()).to.deep.equal([])
   })
 })
 
-describe('ReplicaFeed', () => {
+describe('ReplicaFeed', function () {
+  this.timeout(15_000)
+  const cleanup = new Cleanup()
+  afterEach(() => cleanup.run())
+
   const add = (key: string, generation = 1): ReplicaAdd => ({ key, generation, byteLength: 1, segment: 's' })
 
   /** Answers only when told to, and notes what it was sent. */
@@ -92,7 +100,7 @@ describe('ReplicaFeed', () => {
     }
 
     async answerNext(): Promise<void> {
-      await until('a report is sent', () => this.#answers.length > 0)
+      await until(() => this.#answers.length > 0)
       this.#answers.shift()!()
     }
   }
@@ -132,7 +140,7 @@ describe('ReplicaFeed', () => {
       handlersWith(() => eager),
       new AbortController().signal,
     )
-    await until('the first batch is out', () => wire.reports.length === 1)
+    await until(() => wire.reports.length === 1)
     const removing = feed.sync(
       [],
       [
@@ -159,6 +167,32 @@ describe('ReplicaFeed', () => {
     await wire.answerNext()
     await Promise.all([blocking, resync])
     expect(wire.reports[1]?.adds.keys).to.deep.equal(['a'])
+  })
+
+  it('lets the master hear of earlier reports before the answer to a removal', async () => {
+    const host = await new Host([rpc({ listen: ['127.0.0.1:0'] })]).start()
+    cleanup.add({ close: () => host.stop() })
+    const service = host.get(RPC_SERVICE)
+    const wire = new Wire()
+    const feed = new ReplicaFeed(wire.send, 10)
+    const events: string[] = []
+    const handlers = {
+      ...handlersWith(() => []),
+      removeLocal: () => {
+        events.push('dropped')
+        return Promise.resolve(1)
+      },
+    }
+    handleNode(service, handlers, feed)
+    void feed.sync([add('k')], []).then(() => events.push('reported'))
+    const order = { keys: ['k'], generationsMax: [1] }
+    const removing = service.connect(service.endpoints[0]!).call(RemoveLocal, order)
+    const answered = removing.then(({ removed }) => events.push(`answered ${removed[0]}`))
+    await until(() => events.length > 0)
+    for (let turns = 0; turns < 50; turns++) await new Promise(setImmediate)
+    await wire.answerNext()
+    await answered
+    expect(events).to.deep.equal(['dropped', 'reported', 'answered 1'])
   })
 
   it('has a barrier behind what was queued, also when that fails', async () => {

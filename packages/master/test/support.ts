@@ -1,11 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   DIRECTORY,
   errorCode,
   Host,
   RPC_SERVICE,
-  type Clock,
   type Directory,
   type DirectoryHandlers,
   type NodeInfo,
@@ -24,66 +22,6 @@ import {
 import { rpc } from '@mooncake-ts/rpc'
 
 export const MIB = 1024 * 1024
-
-/** Time that moves when a test says so. */
-export class ManualClock implements Clock {
-  #nowMs = 0
-  readonly #timers = new Set<{ dueMs: number; everyMs: number | undefined; callback: () => void }>()
-
-  nowMs(): number {
-    return this.#nowMs
-  }
-
-  wallMs(): number {
-    return this.#nowMs
-  }
-
-  after(delayMs: number, callback: () => void): Disposable {
-    return this.#add(delayMs, undefined, callback)
-  }
-
-  every(intervalMs: number, callback: () => void): Disposable {
-    return this.#add(intervalMs, intervalMs, callback)
-  }
-
-  sleep(delayMs: number): Promise<void> {
-    return new Promise(resolve => this.after(delayMs, resolve))
-  }
-
-  /** Runs what is due on the way, in its order. */
-  advance(byMs: number): void {
-    const endMs = this.#nowMs + byMs
-    for (;;) {
-      const next = [...this.#timers].sort((a, b) => a.dueMs - b.dueMs)[0]
-      if (next == null || next.dueMs > endMs) break
-      this.#nowMs = Math.max(this.#nowMs, next.dueMs)
-      if (next.everyMs == null) this.#timers.delete(next)
-      else next.dueMs += next.everyMs
-      next.callback()
-    }
-    this.#nowMs = endMs
-  }
-
-  /** Time passes and no timer runs: the process slept. */
-  jump(byMs: number): void {
-    this.#nowMs += byMs
-  }
-
-  #add(delayMs: number, everyMs: number | undefined, callback: () => void): Disposable {
-    const timer = { dueMs: this.#nowMs + delayMs, everyMs, callback }
-    this.#timers.add(timer)
-    return { [Symbol.dispose]: () => this.#timers.delete(timer) }
-  }
-}
-
-/** Waits for a condition, at most 3 s. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 3000
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`Did not come true within 3 s: ${what}`)
-    await sleep(2)
-  }
-}
 
 export async function failure(running: Promise<unknown>): Promise<string> {
   try {
@@ -122,6 +60,11 @@ export function startMaster(config: MasterConfig = {}): Promise<Master> {
   })
 }
 
+interface FakeNodeOptions extends Partial<MasterClientOptions> {
+  /** Holds nothing and cannot be called. */
+  readonly pureClient?: boolean
+}
+
 /** The master's half of a store: it holds keys without bytes, and does what the directory asks. */
 export class FakeNode implements DirectoryHandlers {
   readonly name: string
@@ -151,7 +94,7 @@ export class FakeNode implements DirectoryHandlers {
   static async start(
     name: string,
     endpoints: readonly string[],
-    options: Partial<MasterClientOptions> & { readonly pureClient?: boolean } = {},
+    options: FakeNodeOptions = {},
   ): Promise<FakeNode> {
     const { pureClient = false, ...clientOptions } = options
     const client = masterClient({ endpoints, backoffMinMs: 5, backoffMaxMs: 20, ...clientOptions })
@@ -160,11 +103,7 @@ export class FakeNode implements DirectoryHandlers {
     return new FakeNode(name, await new Host([transport, client]).start(), !pureClient)
   }
 
-  static async join(
-    name: string,
-    master: Master,
-    options: Partial<MasterClientOptions> = {},
-  ): Promise<FakeNode> {
+  static async join(name: string, master: Master, options: FakeNodeOptions = {}): Promise<FakeNode> {
     const node = await FakeNode.start(name, [master.rpcEndpoint], options)
     await node.join()
     return node

@@ -1,13 +1,14 @@
 import { expect } from 'chai'
 import { KeyMatcher } from '../dist/service/key-matcher.js'
 import { Tombstones } from '../dist/service/tombstones.js'
-import { failure, ManualClock } from './support.js'
+import { VirtualClock } from '@mooncake-ts/testkit'
+import { failure } from './support.js'
 
 describe('Tombstones', () => {
   const options = { tombstonesMax: 3, tombstoneTtlMs: 1000 }
 
   it('cover a generation and older ones, for one node', () => {
-    const stones = new Tombstones(new ManualClock(), options)
+    const stones = new Tombstones(new VirtualClock(), options)
     stones.add('n', 'k', 5)
     expect([4, 5, 6].map(generation => stones.covers('n', 'k', generation))).to.deep.equal([
       true,
@@ -23,8 +24,8 @@ describe('Tombstones', () => {
     expect(stones.size).to.equal(0)
   })
 
-  it('make room by age', () => {
-    const clock = new ManualClock()
+  it('make room by age', async () => {
+    const clock = new VirtualClock()
     const stones = new Tombstones(clock, options)
     for (const [node, key] of [
       ['n', 'a'],
@@ -32,7 +33,7 @@ describe('Tombstones', () => {
       ['n', 'c'],
       ['n', 'd'],
     ] as const) {
-      clock.advance(1)
+      await clock.advance(1)
       stones.add(node, key, 1)
     }
     expect(stones.size).to.equal(3)
@@ -41,13 +42,13 @@ describe('Tombstones', () => {
     expect([...stones.of('n')].map(stone => stone.key)).to.deep.equal(['c', 'd'])
   })
 
-  it('run out', () => {
-    const clock = new ManualClock()
+  it('run out', async () => {
+    const clock = new VirtualClock()
     const stones = new Tombstones(clock, options)
     stones.add('n', 'old', 1)
-    clock.advance(600)
+    await clock.advance(600)
     stones.add('n', 'young', 1)
-    clock.advance(400)
+    await clock.advance(400)
     expect(stones.covers('n', 'old', 1)).to.equal(false)
     stones.expire()
     expect(stones.size).to.equal(1)

@@ -2,11 +2,12 @@ import { expect } from 'chai'
 import { Membership } from '../dist/membership/membership.js'
 import { WriteRouter, type WriteRouterOptions } from '../dist/placement/write-router.js'
 import { SegmentIndex } from '../dist/routes/segment-index.js'
-import { ManualClock, MIB, nodeInfo, segmentInfo } from './support.js'
+import { VirtualClock } from '@mooncake-ts/testkit'
+import { MIB, nodeInfo, segmentInfo } from './support.js'
 
 /** Used share of each node's 100 MiB. */
 function cluster(used: Readonly<Record<string, number>>, options: WriteRouterOptions = {}) {
-  const clock = new ManualClock()
+  const clock = new VirtualClock()
   const ttls = { clientTtlMs: 10_000, clientCrashedTtlMs: 30_000 }
   const members = new Membership(clock, new SegmentIndex(), ttls, { onState: () => {} })
   clock.every(1000, () => {
@@ -70,11 +71,11 @@ describe('WriteRouter', () => {
     expect(router.route(request({ byteLength: 100 * MIB + 1 }), undefined)).to.deep.equal([])
   })
 
-  it('leaves out silent nodes and pure clients', () => {
+  it('leaves out silent nodes and pure clients', async () => {
     const { clock, members, router } = cluster({ a: 0, b: 0 })
     const { rpcEndpoint: _, ...client } = nodeInfo('client', { segments: [] })
     members.register(client)
-    clock.advance(10_000)
+    await clock.advance(10_000)
     const b = members.byName('b')!
     members.beat(b.nodeId, b.epoch, [b.segments.get('b/dram')!.info])
     expect(names(router.route(request(), undefined))).to.deep.equal(['b'])

@@ -14,7 +14,7 @@ typedef struct mooncake_region {
   uint32_t abi_version;  /* MOONCAKE_REGION_ABI_VERSION of the package that made it */
   uint32_t struct_bytes; /* sizeof(mooncake_region) there: lets fields be appended */
   uint8_t *base;
-  uint64_t length_bytes;
+  uint64_t length_bytes; /* 0 from the moment its owner closes it: check bounds on the JavaScript thread, then retain */
   uint32_t memory_kind; /* MOONCAKE_MEMORY_* */
   int32_t fd;           /* memfd behind the memory, or -1; owned by the region */
   /* Thread-safe. Memory lives while anybody retains it, whatever JavaScript does (I2). */

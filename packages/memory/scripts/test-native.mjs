@@ -10,7 +10,7 @@ const SANITIZER_UNAVAILABLE = 77
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const sanitizer = process.argv[2] ?? 'address'
 const compiler = process.env.CXX ?? 'g++'
-const outDirectory = join(root, 'build', 'native-test', sanitizer)
+const outDirectory = join(root, '.cache', 'native-test', sanitizer)
 const binary = join(outDirectory, 'test')
 const sanitize = `-fsanitize=${sanitizer === 'address' ? 'address,undefined' : sanitizer}`
 

@@ -2,10 +2,10 @@ import { MooncakeError } from '@mooncake-ts/core'
 
 const HUGE_PAGES = ['off', 'transparent', '2MiB', '1GiB'] as const
 
-/** `2MiB` and `1GiB` take from the pools of reserved pages (`vm.nr_hugepages`); `transparent` asks the kernel to do what it can. */
+/** `2MiB` and `1GiB` take from the pools of reserved pages, `transparent` asks the kernel for what it can do. */
 export type HugePages = (typeof HUGE_PAGES)[number]
 
-/** Where memory of a Region comes from. What the system cannot give is left out, with a warning; that is never an error. */
+/** Where the memory of a Region comes from. What the system cannot give is left out, with a warning, never an error. */
 export interface PlacementOptions {
   /** @defaultValue transparent huge pages where the system allows them, without a warning where it does not */
   readonly hugePages?: HugePages

@@ -4,7 +4,7 @@ import { buildHolder, runFixture } from './support.js'
 const clean = { code: 0, signal: null }
 
 describe('A process', function () {
-  this.timeout(30_000)
+  this.timeout(60_000)
   before(buildHolder)
 
   it('can exit with copies in flight', async () => {
@@ -43,12 +43,13 @@ describe('A process', function () {
 })
 
 describe('Worker threads', function () {
-  this.timeout(30_000)
+  this.timeout(60_000)
   before(buildHolder)
 
   const scenarios = {
     together: 'can load the addon at the same time',
     terminate: 'can be terminated with copies in flight, on their own heap too',
+    interrupt: 'can be terminated in the middle of a call',
     exit: 'can be running copies when the process exits',
     'hold-wrapped': 'end only when other addons have let go of their buffers',
     'hold-mapped': 'can end before other addons let go of a region',

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { expect } from 'chai'
 import { Host, LOGGER, MEMORY, silentLogger, value, type Logger } from '@mooncake-ts/core'
+import type * as Package from '@mooncake-ts/memory'
 import { createMemory, memory, sliceOf } from '@mooncake-ts/memory'
 import { packageRoot, throwsCode } from './support.js'
 
@@ -46,7 +47,7 @@ describe('Without a binary', () => {
   let copyRoot: string
 
   before(async () => {
-    copyRoot = await mkdtemp(join(packageRoot, 'build', 'without-binary-'))
+    copyRoot = await mkdtemp(join(packageRoot, 'dist-test', 'without-binary-'))
     await cp(join(packageRoot, 'dist'), join(copyRoot, 'dist'), { recursive: true })
     await cp(join(packageRoot, 'package.json'), join(copyRoot, 'package.json'))
   })
@@ -55,7 +56,7 @@ describe('Without a binary', () => {
 
   it('the package can be imported and composed, and says at its first use what to do', async () => {
     const url = pathToFileURL(join(copyRoot, 'dist', 'index.js')).href
-    const bare = (await import(url)) as typeof import('@mooncake-ts/memory')
+    const bare = (await import(url)) as typeof Package
     const host = new Host([bare.memory()])
     throwsCode(() => bare.createRegion({ byteLength: 1 }), 'ERR_NATIVE_MISSING')
     expect(() => bare.createMemory()).to.throw(/without-binary-.*build:native/)

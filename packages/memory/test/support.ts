@@ -39,7 +39,7 @@ const gc = ((): (() => void) => {
   return runInNewContext('gc') as () => void
 })()
 
-/** Collects what earlier tests left, so that a test can count what is its own. Fails if one of them left a region open. */
+/** Collects what earlier tests left, so that a test can count its own. Fails if one of them left a region open. */
 export function nothingLive(): Promise<void> {
   return eventually(() => {
     gc()
@@ -65,7 +65,7 @@ export interface ChildResult {
 
 /** Runs a file of dist-test/fixtures in a Node of its own, to its end. */
 export async function runFixture(name: string, ...args: string[]): Promise<ChildResult> {
-  const child = spawn(process.execPath, ['--expose-gc', fixture(name), ...args], { timeout: 30_000 })
+  const child = spawn(process.execPath, ['--expose-gc', fixture(name), ...args], { timeout: 60_000 })
   const [stdout, stderr, [code, signal]] = await Promise.all([
     text(child.stdout),
     text(child.stderr),
@@ -80,7 +80,7 @@ export interface Holder {
 }
 
 const holderSource = join(packageRoot, 'native', 'test', 'holder_addon.cc')
-const holderBinary = join(packageRoot, 'build', 'native-test', 'holder.node')
+const holderBinary = join(packageRoot, '.cache', 'native-test', 'holder.node')
 
 export function loadHolder(): Holder {
   return createRequire(import.meta.url)(holderBinary) as Holder

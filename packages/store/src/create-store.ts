@@ -25,6 +25,9 @@ import { StoreHandle } from './store.js'
 
 const NODE = token<Node>('Node')
 
+/** A restarted master or peer is noticed within this. */
+const BACKOFF_MAX_MS = 1000
+
 /** What a node's own start may take beside waiting for the master. */
 const START_MS = 60_000
 
@@ -71,7 +74,7 @@ export async function createStore(
     ...(config.security == null ? [] : [value(SECURITY, config.security)]),
     ...(config.metrics == null ? [] : [config.metrics]),
     config.memory ?? memory(),
-    config.rpc ?? rpc({ listen: ['127.0.0.1:0'] }),
+    config.rpc ?? rpc({ listen: ['127.0.0.1:0'], backoffMaxMs: BACKOFF_MAX_MS }),
     ...config.transports,
     ...tiers,
     config.master,

@@ -51,7 +51,8 @@ export function isLoopback(host: string): boolean {
 
 /** @throws ERR_INSECURE_BIND for an address beyond loopback without a secret, unless `allowInsecure` */
 export function assertMayBind(security: Security, host: string): void {
-  if (security.secret != null || security.allowInsecure || isLoopback(host)) return
+  const hasSecret = security.secret != null && security.secret !== '' // The empty one proves nothing.
+  if (hasSecret || security.allowInsecure || isLoopback(host)) return
   const message = `Refused to listen on ${host} without a cluster secret; set one, or allow it with --allow_insecure`
   throw new MooncakeError('ERR_INSECURE_BIND', message)
 }

@@ -20,7 +20,10 @@ import { adminPages } from './pages.js'
 export interface AdminOptions {
   /** Port 0 takes any free one. @defaultValue 9003 */
   readonly metricsPort?: number
-  /** Beyond loopback only with a cluster secret, or where that is allowed; the pages themselves ask for none. @defaultValue '127.0.0.1' */
+  /**
+   * Beyond loopback only with a cluster secret, or where that is allowed; the pages themselves ask for none.
+   * @defaultValue '127.0.0.1'
+   */
   readonly metricsHost?: string
 }
 

@@ -83,7 +83,10 @@ export class MasterClient implements Directory, Startable {
     return this.#link.state$.value
   }
 
-  /** @throws ERR_INVALID_PARAMS when it has joined already, ERR_SHUTTING_DOWN when it leaves meanwhile, the signal's reason */
+  /**
+   * @throws ERR_INVALID_PARAMS when it has joined already, ERR_SHUTTING_DOWN when it leaves meanwhile, the
+   * signal's reason
+   */
   async join(node: NodeInfo, handlers: DirectoryHandlers, signal: AbortSignal): Promise<void> {
     if (this.#link.running) throw new MooncakeError('ERR_INVALID_PARAMS', 'This node has joined already')
     this.#nodeId = node.nodeId
@@ -106,9 +109,9 @@ export class MasterClient implements Directory, Startable {
   }
 
   async leave(): Promise<void> {
+    await this.#link.stop() // First: a link that comes back would begin another resync.
     this.#resync?.abort.abort(new MooncakeError('ERR_SHUTTING_DOWN', 'The node leaves'))
     await this.#resync?.done
-    await this.#link.stop()
     this.#unhandle()
   }
 

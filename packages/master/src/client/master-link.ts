@@ -76,7 +76,10 @@ export class MasterLink {
     return this.#stopping != null
   }
 
-  /** Settles at the first registration; rejects with the signal's reason, and gives up, when that comes first. */
+  /**
+   * Settles at the first registration; rejects with the signal's reason, and gives up, when that comes first.
+   * @throws ERR_UNAUTHENTICATED when the master has another secret
+   */
   start(member: Member, signal: AbortSignal): Promise<void> {
     const stopping = new AbortController()
     this.#stopping = stopping
@@ -93,9 +96,13 @@ export class MasterLink {
       }
       this.#onStopped = () => {
         signal.removeEventListener('abort', onAbort)
-        reject(error as Error)
+        reject(error)
       }
-      this.#loop = this.#run(member, stopping.signal, onJoined)
+      const onRefused = (refusal: unknown): void => {
+        error = refusal
+        void this.stop()
+      }
+      this.#loop = this.#run(member, stopping.signal, { onJoined, onRefused })
       if (signal.aborted) onAbort()
       else signal.addEventListener('abort', onAbort, { once: true })
     })
@@ -133,7 +140,7 @@ export class MasterLink {
     signal?: AbortSignal,
   ): Promise<Response> {
     if (this.state$.value === 'away') return Promise.reject(unavailable())
-    const { deadlineMs } = this.#options
+    const deadlineMs = method.deadlineMs ?? this.#options.deadlineMs
     const life = this.#life
     return new Promise((resolve, reject) => {
       const client = this.#client()
@@ -151,26 +158,42 @@ export class MasterLink {
     return this.#rpc.connect(this.#options.endpoints[this.#endpointIndex]!)
   }
 
-  /** A failed call is the first to know: the next heartbeat comes at once. */
+  /** A failed call is the first to know: the next heartbeat, or registration, comes at once. */
   #translate(error: unknown, life: Life | undefined): unknown {
-    const code = errorCode(error)
-    if (code === 'ERR_RPC_FAIL' || code === 'ERR_RPC_TIMEOUT') {
-      this.#wake()
-      if (this.#stopping == null) this.#tryNextEndpoint()
-    } else if (code === 'ERR_CLIENT_NOT_FOUND' && life === this.#life) {
-      this.#life = undefined
-      this.#wake()
+    switch (errorCode(error)) {
+      case 'ERR_CLIENT_NOT_FOUND':
+        if (life === this.#life) this.#life = undefined
+        this.#wake()
+        return unavailable(error)
+      case 'ERR_RPC_FAIL':
+        this.#lookForMaster()
+        return unavailable(error)
+      case 'ERR_RPC_TIMEOUT':
+        this.#lookForMaster()
+        return error
+      default:
+        return error
     }
-    return code === 'ERR_RPC_FAIL' ? unavailable(error) : error
   }
 
-  async #run(member: Member, stopping: AbortSignal, onJoined: () => void): Promise<void> {
+  #lookForMaster(): void {
+    if (this.running) this.#wake()
+    else this.#tryNextEndpoint()
+  }
+
+  async #run(
+    member: Member,
+    stopping: AbortSignal,
+    { onJoined, onRefused }: { readonly onJoined: () => void; readonly onRefused: (error: unknown) => void },
+  ): Promise<void> {
+    let joined = false
     while (!stopping.aborted) {
       try {
         const isNew = this.#life == null
         if (isNew) await this.#register(member)
         else await this.#beat(member)
         if (stopping.aborted) return
+        joined = true
         onJoined()
         this.#failures = 0
         const wasAway = this.state$.value !== 'connected'
@@ -179,6 +202,10 @@ export class MasterLink {
         await this.#pause(this.#heartbeatMs)
       } catch (error) {
         if (stopping.aborted) return
+        if (!joined && hasCode(error, 'ERR_UNAUTHENTICATED')) {
+          onRefused(error) // A wrong secret does not become right by waiting.
+          return
+        }
         await this.#recover(error, member)
       }
     }

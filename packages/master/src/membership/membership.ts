@@ -15,10 +15,16 @@ export interface MembershipListener {
   onState(node: NodeRecord, from: NodeState | undefined, reason: string): void
 }
 
-/** Process ids whose name another process has taken; remembered so that the two do not take it from each other forever. */
+/**
+ * Process ids whose name another process has taken; remembered so that the two do not take it from each other
+ * forever.
+ */
 const REPLACED_MAX = 1024
 
-/** Who is alive. States follow the heartbeats: HEALTH → DISCONNECTION → CRASHED, and back to HEALTH from the second. */
+/**
+ * Who is alive. States follow the heartbeats: HEALTH → DISCONNECTION → CRASHED, and back to HEALTH from the
+ * second.
+ */
 export class Membership {
   readonly #nodes = new Map<string, NodeRecord>()
   readonly #byName = new Map<string, NodeRecord>()

@@ -34,7 +34,10 @@ interface BatchCounters extends SingleCounters {
   readonly failedItems: Counter
 }
 
-/** Requests and failures of every operation. A batch of one counts as a single request: that is what its caller made. */
+/**
+ * Requests and failures of every operation. A batch of one counts as a single request: that is what its caller
+ * made.
+ */
 export class OpMetrics {
   readonly #single = new Map<Op, SingleCounters>()
   readonly #batch = new Map<BatchOp, BatchCounters>()

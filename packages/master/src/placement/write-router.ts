@@ -17,9 +17,10 @@ export interface Candidate {
 }
 
 /**
- * Where to write next. Score = free ratio × weight, as in the reference system. A place in the answer goes to the better of two
- * nodes drawn at random: equal nodes share the load, better ones get more, and yet no node, be it new and empty, gets more than
- * two shares of it. Strict ranking would send everything to one node until the next heartbeat.
+ * Where to write next. Score = free ratio × weight, as in the reference system. A place in the answer goes to the
+ * better of two nodes drawn at random: equal nodes share the load, better ones get more, and yet no node, be it
+ * new and empty, gets more than two shares of it. Strict ranking would send everything to one node until the next
+ * heartbeat.
  */
 export class WriteRouter {
   readonly #members: Membership

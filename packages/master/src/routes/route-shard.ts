@@ -1,7 +1,14 @@
+import { hashOf, KeyIndex } from './key-index.js'
 import type { SegmentIndex } from './segment-index.js'
 
 const NO_SEGMENT = 0xffff_ffff
 const INITIAL_SLOTS = 64
+
+export interface NewReplica {
+  readonly byteLength: number
+  readonly generation: number
+  readonly segment: number
+}
 
 /** A replica beyond a key's first one. */
 interface ExtraReplica {
@@ -10,12 +17,12 @@ interface ExtraReplica {
 }
 
 /**
- * A part of the keys: a Map from key to slot, and columns by slot. A column costs 4 or 8 bytes a key where an object would cost
- * a hundred. Nearly all keys have one replica; the others keep the rest in `#extras`. A slot never moves while its key
- * lives, so a scan can stop at a slot and go on later.
+ * A part of the keys: an index from key to slot, and columns by slot. A column costs 4 or 8 bytes a key where an
+ * object would cost a hundred. Nearly all keys have one replica; the others keep the rest in `#extras`. A slot
+ * never moves while its key lives, so a scan can stop at a slot and go on later.
  */
 export class RouteShard {
-  readonly #slots = new Map<string, number>()
+  #slots = new KeyIndex()
   readonly #extras = new Map<number, ExtraReplica[]>()
   readonly #index: SegmentIndex
   #free: number[] = []
@@ -35,8 +42,9 @@ export class RouteShard {
     return this.#slots.size
   }
 
-  slotOf(key: string): number | undefined {
-    return this.#slots.get(key)
+  /** @param hash of the key, by `hashOf` */
+  slotOf(key: string, hash: number): number | undefined {
+    return this.#slots.find(key, hash, this.#keys)
   }
 
   /** Undefined for a slot that is not in use. */
@@ -67,11 +75,11 @@ export class RouteShard {
     return extras == null ? [first] : [first, ...extras.map(extra => extra.segment)]
   }
 
-  insert(key: string, byteLength: number, generation: number, segment: number, stamp: number): void {
+  insert(key: string, hash: number, { byteLength, generation, segment }: NewReplica, stamp: number): void {
     const slot = this.#free.pop() ?? this.#extend()
     const own = flat(key)
-    this.#slots.set(own, slot)
     this.#keys[slot] = own
+    this.#slots.insert(hash, slot)
     this.#byteLengths[slot] = byteLength
     this.#generations[slot] = generation
     this.#segments[slot] = segment
@@ -99,7 +107,7 @@ export class RouteShard {
   }
 
   /** A newer generation takes the place of all replicas. */
-  replace(slot: number, byteLength: number, generation: number, segment: number, stamp: number): void {
+  replace(slot: number, { byteLength, generation, segment }: NewReplica, stamp: number): void {
     for (const old of this.segmentsOf(slot)) this.#index.countReplica(old, -1)
     this.#extras.delete(slot)
     this.#byteLengths[slot] = byteLength
@@ -137,7 +145,7 @@ export class RouteShard {
   }
 
   #release(slot: number): void {
-    this.#slots.delete(this.#keys[slot]!)
+    this.#slots.remove(hashOf(this.#keys[slot]!), slot)
     if (this.#slots.size === 0) {
       this.#reset()
       return
@@ -149,6 +157,7 @@ export class RouteShard {
 
   /** An empty shard gives its memory back; this is how a cleared cluster shrinks. */
   #reset(): void {
+    this.#slots = new KeyIndex()
     this.#free = []
     this.#keys = []
     this.slotCount = 0

@@ -1,11 +1,12 @@
 import { setImmediate } from 'node:timers/promises'
 import type { ReplicaAddResult } from '@mooncake-ts/core'
 import { SLICE_SLOTS } from '../limits.js'
-import { RouteShard } from './route-shard.js'
+import { hashOf } from './key-index.js'
+import { RouteShard, type NewReplica } from './route-shard.js'
 import { DEAD, SegmentIndex, VISIBLE } from './segment-index.js'
 
 export interface RouteTableOptions {
-  /** V8's Map ends at 2^24 entries: shards × 2^24 is the limit on keys. @defaultValue 256 */
+  /** Growing stops the event loop for one shard's keys, not for all. @defaultValue 256 */
   readonly shardCount?: number
   /** Node lives that may hold one key; 0: any number. @defaultValue 0 */
   readonly ownersPerKeyMax?: number
@@ -29,9 +30,9 @@ export interface Superseded {
 const SLOTS_PER_CURSOR = 2 ** 32
 
 /**
- * key → (byteLength, generation, replicas). All replicas of a key have one generation: a newer one replaces the older
- * ones, an older one is stale. Replicas are named by segment numbers; whether a segment is served is looked up at every
- * read, so a node can vanish from all routes in no time and be swept from memory later.
+ * key → (byteLength, generation, replicas). All replicas of a key have one generation: a newer one replaces the
+ * older ones, an older one is stale. Replicas are named by segment numbers; whether a segment is served is looked
+ * up at every read, so a node can vanish from all routes in no time and be swept from memory later.
  */
 export class RouteTable {
   readonly segments = new SegmentIndex()
@@ -51,8 +52,9 @@ export class RouteTable {
 
   /** Whether somebody who is healthy has the key. */
   has(key: string): boolean {
-    const shard = this.#shardOf(key)
-    const slot = shard.slotOf(key)
+    const hash = hashOf(key)
+    const shard = this.#shardOf(hash)
+    const slot = shard.slotOf(key, hash)
     return slot != null && shard.hasState(slot, VISIBLE)
   }
 
@@ -70,16 +72,13 @@ export class RouteTable {
    * @param stamp the sequence number of the report, for `dropReplicas`
    * @param superseded gets the replicas that this one replaces
    */
-  add(
-    key: string,
-    { byteLength, generation, segment }: { byteLength: number; generation: number; segment: number },
-    stamp: number,
-    superseded: Superseded[],
-  ): ReplicaAddResult {
-    const shard = this.#shardOf(key)
-    const slot = this.#liveSlot(shard, key)
+  add(key: string, replica: NewReplica, stamp: number, superseded: Superseded[]): ReplicaAddResult {
+    const { generation, segment } = replica
+    const hash = hashOf(key)
+    const shard = this.#shardOf(hash)
+    const slot = this.#liveSlot(shard, key, hash)
     if (slot == null) {
-      shard.insert(key, byteLength, generation, segment, stamp)
+      shard.insert(key, hash, replica, stamp)
       this.#keyCount++
       return 'ok'
     }
@@ -87,7 +86,7 @@ export class RouteTable {
     if (generation < known) return 'stale'
     if (generation > known) {
       for (const old of shard.segmentsOf(slot)) superseded.push({ key, segment: old, generation: known })
-      shard.replace(slot, byteLength, generation, segment, stamp)
+      shard.replace(slot, replica, stamp)
       return 'ok'
     }
     if (shard.touch(slot, segment, stamp)) return 'ok'
@@ -115,8 +114,8 @@ export class RouteTable {
   }
 
   /**
-   * Visits every key, in slices with room for the event loop between them. What is there all the time is seen once; what
-   * comes or goes meanwhile may be seen or not.
+   * Visits every key, in slices with room for the event loop between them. What is there all the time is seen
+   * once; what comes or goes meanwhile may be seen or not.
    */
   async scan(visit: (shard: RouteShard, slot: number, key: string) => void): Promise<void> {
     await this.scanSlices((shard, from, to) => {
@@ -153,7 +152,10 @@ export class RouteTable {
     }
   }
 
-  /** Keys that are served, from `cursor` on (0 at first); no cursor in the answer: that was the last page. Bounded work. */
+  /**
+   * Keys that are served, from `cursor` on (0 at first); no cursor in the answer: that was the last page. Bounded
+   * work.
+   */
   page(
     cursor: number,
     keysMax: number,
@@ -176,8 +178,9 @@ export class RouteTable {
   }
 
   #entry(key: string, counts: (state: number) => boolean): RouteEntry | undefined {
-    const shard = this.#shardOf(key)
-    const slot = shard.slotOf(key)
+    const hash = hashOf(key)
+    const shard = this.#shardOf(hash)
+    const slot = shard.slotOf(key, hash)
     if (slot == null) return undefined
     const { states } = this.segments
     const segments = shard.segmentsOf(slot).filter(segment => counts(states[segment]!))
@@ -186,11 +189,11 @@ export class RouteTable {
   }
 
   /** The slot of a key that is not only a memory of crashed nodes. */
-  #liveSlot(shard: RouteShard, key: string): number | undefined {
-    const slot = shard.slotOf(key)
+  #liveSlot(shard: RouteShard, key: string, hash: number): number | undefined {
+    const slot = shard.slotOf(key, hash)
     if (slot == null || !shard.hasState(slot, DEAD)) return slot
     this.dropReplicas(shard, slot, segment => this.segments.states[segment] === DEAD)
-    return shard.slotOf(key)
+    return shard.slotOf(key, hash)
   }
 
   #mayOwn(present: readonly number[], segment: number): boolean {
@@ -200,20 +203,15 @@ export class RouteTable {
   }
 
   #dropUpTo(key: string, generationMax: number, drop: (segment: number) => boolean): boolean {
-    const shard = this.#shardOf(key)
-    const slot = shard.slotOf(key)
+    const hash = hashOf(key)
+    const shard = this.#shardOf(hash)
+    const slot = shard.slotOf(key, hash)
     if (slot == null || shard.generation(slot) > generationMax) return false
     return this.dropReplicas(shard, slot, drop) > 0
   }
 
-  #shardOf(key: string): RouteShard {
-    return this.#shards[hash(key) % this.#shards.length]!
+  /** By the high bits: the low ones choose a bucket within the shard. */
+  #shardOf(hash: number): RouteShard {
+    return this.#shards[Math.floor((hash * this.#shards.length) / 2 ** 32)]!
   }
-}
-
-/** FNV-1a over UTF-16 units: cheap, and good enough to spread keys over shards. */
-function hash(key: string): number {
-  let value = 0x811c9dc5
-  for (let i = 0; i < key.length; i++) value = Math.imul(value ^ key.charCodeAt(i), 0x01000193)
-  return value >>> 0
 }

@@ -18,8 +18,8 @@ interface Queue {
 }
 
 /**
- * Tells nodes, a little later and in batches, to drop replicas that nobody shall read any more: superseded ones, and what was
- * removed while the node was silent. Tries a bounded number of times; nobody waits for it.
+ * Tells nodes, a little later and in batches, to drop replicas that nobody shall read any more: superseded ones,
+ * and what was removed while the node was silent. Tries a bounded number of times; nobody waits for it.
  */
 export class DropQueue {
   readonly #caller: NodeCaller

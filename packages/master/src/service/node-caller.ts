@@ -10,7 +10,7 @@ export interface DropOrder {
 }
 
 export interface NodeCallerOptions {
-  /** For one call to one node. */
+  /** For one message with keys to drop; a RemoveWhere has a longer one of its own. */
   readonly nodeCallDeadlineMs: number
 }
 
@@ -32,7 +32,10 @@ export class NodeCaller {
     for (let from = 0; from < order.keys.length; from += CLIENT_BATCH_KEYS) {
       const to = from + CLIENT_BATCH_KEYS
       const part = { keys: order.keys.slice(from, to), generationsMax: order.generationsMax.slice(from, to) }
-      const answer = await client.call(RemoveLocal, part, this.#options())
+      const answer = await client.call(RemoveLocal, part, {
+        deadlineMs: this.#deadlineMs,
+        signal: this.#closing.signal,
+      })
       removed.set(answer.removed.subarray(0, part.keys.length), from)
     }
     return removed
@@ -43,15 +46,12 @@ export class NodeCaller {
     node: NodeRecord,
     pattern: string | undefined,
   ): Promise<{ removed: number; sequence: number }> {
-    return this.#clientOf(node).call(RemoveWhere, pattern == null ? {} : { pattern }, this.#options())
+    const { signal } = this.#closing
+    return this.#clientOf(node).call(RemoveWhere, pattern == null ? {} : { pattern }, { signal })
   }
 
   close(): void {
     this.#closing.abort(new MooncakeError('ERR_SHUTTING_DOWN', 'The master is stopping'))
-  }
-
-  #options(): { readonly deadlineMs: number; readonly signal: AbortSignal } {
-    return { deadlineMs: this.#deadlineMs, signal: this.#closing.signal }
   }
 
   #clientOf({ name, rpcEndpoint }: NodeRecord): RpcClient {

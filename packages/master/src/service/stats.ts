@@ -36,7 +36,10 @@ export function collectStats(members: Membership, table: RouteTable, tombstones:
   }
 }
 
-/** `Master Metrics: Storage: 1.20 GiB / 4.00 GiB (30.0%) | Keys: 12345 | Clients: 2 | Requests: 12.0/s (ping 2.0/s …)` */
+/**
+ * `Master Metrics: Storage: 1.20 GiB / 4.00 GiB (30.0%) | Keys: 12345 | Clients: 2 | Requests: 12.0/s (ping 2.0/s
+ * …)`
+ */
 export function summaryLine(
   stats: MasterStats,
   counts: ReadonlyMap<string, number>,

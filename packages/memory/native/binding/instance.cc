@@ -29,7 +29,8 @@ std::shared_ptr<Instance> Instance::Open(Napi::Env env) {
   std::shared_ptr<Instance> instance(new Instance(env));
   uv_loop_t* loop = nullptr;
   NAPI_THROW_IF_FAILED(env, napi_get_uv_event_loop(env, &loop), nullptr);
-  if (uv_async_init(loop, &instance->bell_, [](uv_async_t* bell) { static_cast<Instance*>(bell->data)->OnRing(); }) != 0) {
+  const auto on_ring = [](uv_async_t* bell) { static_cast<Instance*>(bell->data)->OnRing(); };
+  if (uv_async_init(loop, &instance->bell_, on_ring) != 0) {
     Throw(env, "ERR_INTERNAL", "uv_async_init failed");
   }
   uv_timer_init(loop, &instance->patience_);

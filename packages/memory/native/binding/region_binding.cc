@@ -17,9 +17,16 @@ constexpr napi_type_tag kRegionTag{MOONCAKE_REGION_TAG_LOWER, MOONCAKE_REGION_TA
 
 using RegionHandle = Napi::External<mooncake_region>;
 
+/* Takes over the owner's use of `region`. */
 Napi::Value HandleOf(Napi::Env env, Region* region) {
-  RegionHandle handle =
-      RegionHandle::New(env, region, [](Napi::Env, mooncake_region* dropped) { static_cast<Region*>(dropped)->Drop(); });
+  const auto drop = [](Napi::Env, mooncake_region* dropped) { static_cast<Region*>(dropped)->Drop(); };
+  RegionHandle handle;
+  try {
+    handle = RegionHandle::New(env, region, drop);
+  } catch (...) {
+    region->Drop();
+    throw;
+  }
   handle.TypeTag(&kRegionTag);
   return handle;
 }

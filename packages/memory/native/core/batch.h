@@ -26,7 +26,8 @@ class Batch {
   Batch& operator=(const Batch&) = delete;
 
   void Reserve(size_t op_count);
-  void AddCopy(mooncake_region* from, uint64_t from_offset, mooncake_region* to, uint64_t to_offset, uint64_t length_bytes);
+  void AddCopy(mooncake_region* from, uint64_t from_offset, mooncake_region* to, uint64_t to_offset,
+               uint64_t length_bytes);
   void AddChecksum(mooncake_region* from, uint64_t from_offset, uint64_t length_bytes);
 
   /* Keeps `region` until ReleaseRegions: once a batch, however many operations name it. */

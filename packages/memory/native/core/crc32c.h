@@ -4,7 +4,7 @@
 
 namespace mooncake {
 
-/* CRC-32C (Castagnoli) of `length_bytes` more bytes, going on from `seed`, the checksum of what came before (0 for none). */
+/* CRC-32C (Castagnoli) of `length_bytes` bytes, going on from `seed`: the checksum of what came before, or 0. */
 uint32_t Crc32c(uint32_t seed, const uint8_t* bytes, size_t length_bytes);
 
 /* The share of a piece with checksum `crc` in the checksum of the whole, when `following_bytes` come after the piece.

@@ -125,7 +125,7 @@ std::unique_ptr<Mapping> Mapping::FromFd(int fd, uint64_t length_bytes) {
   return mapping;
 }
 
-/* Reserves more addresses than needed, maps the file at the first 2 MiB boundary in them, and returns the rest:
+/* Reserves more addresses than needed, maps the file at the first boundary of a huge page in them, and returns the rest:
  * the kernel uses huge pages only where file offset and address agree. */
 void Mapping::Map(uint64_t length_bytes) {
   const uint64_t alignment_bytes = length_bytes % kHuge1GiBBytes == 0 ? kHuge1GiBBytes : kAlignmentBytes;

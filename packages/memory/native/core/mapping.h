@@ -22,11 +22,11 @@ struct MapOptions {
 /* A file descriptor and what it maps, for as long as this object lives. */
 class Mapping final : public Backing {
  public:
-  /* A new, sealed memfd. What the system cannot give (huge pages, a NUMA node) is left out, with a sentence in `warnings`.
-   * Throws std::system_error where there is no memory at all. */
+  /* A new, sealed memfd. What the system cannot give (huge pages, a NUMA node) is left out, with a sentence in
+   * `warnings`. Throws std::system_error where there is no memory at all. */
   static std::unique_ptr<Mapping> Create(const MapOptions& options, std::vector<std::string>& warnings);
 
-  /* Somebody else's memfd, by a duplicate of `fd`. Throws std::invalid_argument where the owner could shrink it under us. */
+  /* Somebody else's memfd, by a duplicate of `fd`. Throws std::invalid_argument where it could shrink under us. */
   static std::unique_ptr<Mapping> FromFd(int fd, uint64_t length_bytes);
 
   ~Mapping() override;

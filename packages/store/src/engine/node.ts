@@ -77,7 +77,7 @@ export class Node implements Startable {
     this.#parts = parts
     this.generations = new GenerationClock(clock)
     this.admission = new Admission(limits)
-    this.#notifier = new RouteNotifier(directory, logger)
+    this.#notifier = new RouteNotifier(directory, clock, logger)
     this.#submitter = new TransferSubmitter(transports, logger)
     this.#staging = new StagingPool(memory, limits.stagingBytesMax)
     this.backend = new TieredBackend({
@@ -144,7 +144,7 @@ export class Node implements Startable {
 
   async stop(): Promise<void> {
     this.#service?.stop()
-    await this.#notifier.flush()
+    await this.#notifier.close()
     await this.#parts.directory.leave()
     await this.#sessions?.close()
     await this.backend.close()

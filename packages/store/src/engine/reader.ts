@@ -159,14 +159,15 @@ export class Reader {
       outcomes = chunk.map(() => ({ error: failure, byteLength: 0 }))
     }
     const again: Read[] = []
-    const stale: Array<{ key: string; nodeId: string }> = []
+    const stale: Array<{ key: string; nodeId: string; generation: number }> = []
     for (const [position, read] of chunk.entries()) {
       const { nodeId } = this.#nextReplica(read)!
       const outcome = outcomes[position]!
       if (await this.#settle(read, outcome, terms, emit)) continue
       again.push(read)
       read.tried.add(nodeId)
-      if (hasCode(outcome.error, 'ERR_OBJECT_NOT_FOUND')) stale.push({ key: read.key, nodeId })
+      if (hasCode(outcome.error, 'ERR_OBJECT_NOT_FOUND'))
+        stale.push({ key: read.key, nodeId, generation: read.route!.generation })
       else router.forget(read.key)
     }
     if (stale.length > 0) router.reportStale(stale)

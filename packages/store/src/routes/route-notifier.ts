@@ -1,86 +1,130 @@
-import type { Directory, Logger, ReplicaAdd, ReplicaAddResult, ReplicaRemove } from '@mooncake-ts/core'
+import type { Clock, Directory, Logger, ReplicaAdd, ReplicaAddResult, ReplicaRemove } from '@mooncake-ts/core'
 
 /** Changes of one RPC at most. */
 const BATCH_MAX = 2000
 
-interface PendingAdd {
-  readonly add: ReplicaAdd
-  settle(result: ReplicaAddResult): void
-}
+/** Changes that may wait for a directory that is away; the oldest go first. A node reports all it holds when it registers again. */
+const PENDING_MAX = 1_000_000
 
-type Change = { readonly add: PendingAdd } | { readonly remove: ReplicaRemove }
+const RETRY_MS = 100
+
+type Change =
+  | { readonly add: ReplicaAdd; settle: ((result: ReplicaAddResult) => void) | undefined }
+  | { readonly remove: ReplicaRemove }
 
 /**
  * Tells the directory what this node holds: in order, many changes to an RPC, one RPC at a time, so that what gathers while one is under way goes
- * with the next (group commit). While the directory is away changes are dropped: it asks for everything when it is back.
+ * with the next (group commit). Only the last change of a key in a segment matters. What could not be told is told again: a directory
+ * that was only out of reach for a moment does not ask for everything.
  */
 export class RouteNotifier {
   readonly #directory: Directory
+  readonly #clock: Clock
   readonly #log: Logger
-  #changes: Change[] = []
+  readonly #closing = new AbortController()
+  #pending = new Map<string, Change>()
   #running: Promise<void> | undefined
 
-  constructor(directory: Directory, logger: Logger) {
+  constructor(directory: Directory, clock: Clock, logger: Logger) {
     this.#directory = directory
+    this.#clock = clock
     this.#log = logger
   }
 
-  /** Settles when the directory knows, or cannot be told now (then `ok`). */
+  get pending(): number {
+    return this.#pending.size
+  }
+
+  /** Settles when the directory knows, or with `ok` when it cannot be told for now. */
   add(add: ReplicaAdd): Promise<ReplicaAddResult> {
     return new Promise(settle => {
-      this.#changes.push({ add: { add, settle } })
-      this.#start()
+      this.#enqueue(add, { add, settle })
     })
   }
 
   remove(remove: ReplicaRemove): void {
-    this.#changes.push({ remove })
-    this.#start()
+    this.#enqueue(remove, { remove })
   }
 
-  /** Settles when everything that was said so far has been told. */
-  async flush(): Promise<void> {
-    while (this.#running != null) await this.#running
+  /** Tells what is left, if the directory can be reached, and takes no longer than that. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#running
   }
 
-  #start(): void {
+  #enqueue({ key, segment }: { readonly key: string; readonly segment: string }, change: Change): void {
+    const name = `${segment}\n${key}`
+    const earlier = this.#pending.get(name)
+    if (earlier != null) {
+      settle(earlier, 'ok') // It is not current any more; nobody needs to hear of it.
+      this.#pending.delete(name)
+    }
+    this.#pending.set(name, change)
+    if (this.#pending.size > PENDING_MAX) this.#dropOldest()
     // Deferred, so that what one turn of the event loop says goes in one RPC.
     this.#running ??= Promise.resolve().then(() => this.#drain())
   }
 
+  #dropOldest(): void {
+    const oldest = this.#pending.keys().next()
+    if (oldest.done === true) return
+    settle(this.#pending.get(oldest.value)!, 'ok')
+    this.#pending.delete(oldest.value)
+  }
+
   async #drain(): Promise<void> {
-    while (this.#changes.length > 0) {
-      const batch = this.#changes.slice(0, BATCH_MAX)
-      this.#changes = this.#changes.slice(BATCH_MAX)
-      await this.#tell(batch)
+    while (this.#pending.size > 0) {
+      const batch = this.#take()
+      if (await this.#tell([...batch.values()])) continue
+      this.#putBack(batch)
+      if (this.#closing.signal.aborted) break
+      await this.#clock.sleep(RETRY_MS, this.#closing.signal).catch(() => {})
     }
     this.#running = undefined
   }
 
-  async #tell(batch: readonly Change[]): Promise<void> {
-    const adds: PendingAdd[] = []
+  #take(): Map<string, Change> {
+    const batch = new Map<string, Change>()
+    for (const [name, change] of this.#pending) {
+      if (batch.size === BATCH_MAX) break
+      batch.set(name, change)
+      this.#pending.delete(name)
+    }
+    return batch
+  }
+
+  /** In front of what came meanwhile, and only where that says nothing newer. */
+  #putBack(batch: Map<string, Change>): void {
+    for (const [name, change] of this.#pending) batch.set(name, change)
+    this.#pending = batch
+  }
+
+  /** False where the directory did not hear it. */
+  async #tell(batch: readonly Change[]): Promise<boolean> {
+    const adds: ReplicaAdd[] = []
     const removes: ReplicaRemove[] = []
     for (const change of batch) {
       if ('add' in change) adds.push(change.add)
       else removes.push(change.remove)
     }
-    const results = await this.#sync(
-      adds.map(pending => pending.add),
-      removes,
-    )
-    adds.forEach((pending, index) => {
-      pending.settle(results?.[index] ?? 'ok')
-    })
-  }
-
-  async #sync(adds: ReplicaAdd[], removes: ReplicaRemove[]): Promise<ReplicaAddResult[] | undefined> {
     try {
-      return await this.#directory.syncReplicas(adds, removes)
+      const results = await this.#directory.syncReplicas(adds, removes)
+      let next = 0
+      for (const change of batch) if ('add' in change) settle(change, results[next++] ?? 'ok')
+      return true
     } catch (error) {
-      this.#log.debug('The directory could not be told; it will ask for everything when it is back', {
+      this.#log.debug('The directory could not be told of changes; they wait', {
         error,
+        changes: batch.length,
       })
-      return undefined
+      for (const change of batch) settle(change, 'ok')
+      return false
     }
   }
+}
+
+function settle(change: Change, result: ReplicaAddResult): void {
+  if (!('add' in change)) return
+  change.settle?.(result)
+  change.settle = undefined
 }

@@ -79,7 +79,7 @@ export class Router {
   }
 
   /** These nodes do not have what the directory thinks they have. */
-  reportStale(routes: ReadonlyArray<{ readonly key: string; readonly nodeId: string }>): void {
+  reportStale(routes: Parameters<Directory['reportStale']>[0]): void {
     for (const { key } of routes) this.#cache.delete(key)
     this.#directory.reportStale(routes).catch((error: unknown) => {
       this.#log.debug('Stale routes could not be reported', { error, count: routes.length })

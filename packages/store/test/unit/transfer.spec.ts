@@ -1,8 +1,14 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { systemClock, type Directory, type ReplicaAddResult, silentLogger } from '@mooncake-ts/core'
+import {
+  MooncakeError,
+  silentLogger,
+  systemClock,
+  type Directory,
+  type ReplicaAddResult,
+} from '@mooncake-ts/core'
 import { createCopyPool, createRegion, crc32c } from '@mooncake-ts/memory'
-import { randomBytes, rejectsWith, VirtualClock } from '@mooncake-ts/testkit'
+import { randomBytes, rejectsWith, until, VirtualClock } from '@mooncake-ts/testkit'
 import { checksumOf } from '../../dist/engine/checksum.js'
 import { chunksOf } from '../../dist/engine/chunks.js'
 import { GenerationClock } from '../../dist/routes/generation.js'
@@ -88,33 +94,84 @@ describe('RouteCache', () => {
 })
 
 describe('RouteNotifier', () => {
+  interface Call {
+    readonly adds: string[]
+    readonly removes: string[]
+    answer(results?: ReplicaAddResult[]): void
+    fail(): void
+  }
+
+  function start() {
+    const calls: Call[] = []
+    const syncReplicas: Directory['syncReplicas'] = (adds, removes) =>
+      new Promise((resolve, reject) => {
+        const answer = (results?: ReplicaAddResult[]) => resolve(results ?? adds.map(() => 'ok' as const))
+        const fail = () => reject(new MooncakeError('ERR_MASTER_UNAVAILABLE'))
+        calls.push({ adds: adds.map(a => a.key), removes: removes.map(r => r.key), answer, fail })
+      })
+    const clock = new VirtualClock()
+    const notifier = new RouteNotifier({ syncReplicas } as Directory, clock, silentLogger)
+    const add = (key: string) => notifier.add({ key, byteLength: 1, generation: 1, segment: 's' })
+    const remove = (key: string) => notifier.remove({ key, generation: 1, segment: 's' })
+    const nextCall = async (count: number) => {
+      await until(() => calls.length === count)
+      return calls[count - 1]!
+    }
+    return { notifier, clock, add, remove, nextCall }
+  }
+
   it('tells in order, and gathers in one call what comes while another is under way', async () => {
-    const calls: Array<{ adds: string[]; removes: string[] }> = []
-    let answer: () => void = () => {}
-    const directory = {
-      syncReplicas: async (adds: ReadonlyArray<{ key: string }>, removes: ReadonlyArray<{ key: string }>) => {
-        calls.push({ adds: adds.map(a => a.key), removes: removes.map(r => r.key) })
-        await new Promise<void>(resolve => (answer = resolve))
-        return adds.map((): ReplicaAddResult => 'ok')
-      },
-    } as unknown as Directory
-    const notifier = new RouteNotifier(directory, silentLogger)
-    const add = (key: string): Promise<ReplicaAddResult> =>
-      notifier.add({ key, byteLength: 1, generation: 1, segment: 's' })
+    const { add, remove, nextCall } = start()
     const first = add('a')
-    await Promise.resolve()
-    await Promise.resolve()
+    const one = await nextCall(1)
     const others = [add('b'), add('c')]
-    notifier.remove({ key: 'a', generation: 1, segment: 's' })
-    answer()
+    remove('a')
+    one.answer()
     await first
-    while (calls.length < 2) await new Promise(setImmediate)
-    answer()
-    expect(await Promise.all(others)).to.deep.equal(['ok', 'ok'])
-    expect(calls).to.deep.equal([
-      { adds: ['a'], removes: [] },
-      { adds: ['b', 'c'], removes: ['a'] },
-    ])
+    const two = await nextCall(2)
+    expect([one.adds, two.adds, two.removes]).to.deep.equal([['a'], ['b', 'c'], ['a']])
+    two.answer(['ok', 'exceeded'])
+    expect(await Promise.all(others)).to.deep.equal(['ok', 'exceeded'])
+  })
+
+  it('says only the last of several changes of one key', async () => {
+    const { add, remove, nextCall } = start()
+    void add('busy')
+    const one = await nextCall(1)
+    const superseded = add('k')
+    remove('k')
+    one.answer()
+    const two = await nextCall(2)
+    expect([two.adds, two.removes]).to.deep.equal([[], ['k']])
+    expect(await superseded).to.equal('ok')
+    two.answer()
+  })
+
+  it('tells again what the directory did not hear, unless something newer is to be said', async () => {
+    const { clock, notifier, add, remove, nextCall } = start()
+    const [a, b] = [add('a'), add('b')]
+    const one = await nextCall(1)
+    one.fail()
+    expect(await Promise.all([a, b]), 'nobody waits for a directory that is away').to.deep.equal(['ok', 'ok'])
+    remove('a')
+    await until(async () => {
+      await clock.advance(100)
+      return notifier.pending === 0
+    })
+    const two = await nextCall(2)
+    expect([two.adds, two.removes]).to.deep.equal([['b'], ['a']])
+    two.answer()
+    await notifier.close()
+  })
+
+  it('gives up at the end when the directory is away', async () => {
+    const { notifier, add, nextCall } = start()
+    void add('a')
+    const one = await nextCall(1)
+    const closed = notifier.close()
+    one.fail()
+    await closed
+    expect(notifier.pending).to.equal(1)
   })
 })
 
