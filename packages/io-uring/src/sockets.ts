@@ -24,7 +24,7 @@ export function listenSocket(
   const { target, port } = socketTarget(options)
   const reusePort = 'host' in options && options.reusePort === true
   const fd = checkResult(
-    `listen on ${target}`,
+    `listen on ${'host' in options ? `${target}:${port}` : target}`,
     native().listenSocket(target, port, options.backlog ?? BACKLOG_DEFAULT, reusePort),
   )
   return { fd, port: checkResult('getsockname', native().localPort(fd)) }

@@ -1,18 +1,18 @@
 import { mib } from '@mooncake-ts/core'
 import {
-  allocatorCompliance,
   inProcess,
   InProcessNetwork,
+  randomUint32,
   tierCompliance,
   transportCompliance,
 } from '@mooncake-ts/testkit'
-import { FirstFit } from './fixtures/first-fit.js'
 import { mapTier, type Disk } from './fixtures/map-tier.js'
 
 const network = new InProcessNetwork()
 transportCompliance('in-process', { create: () => inProcess({ network }) })
 
-const slowNetwork = new InProcessNetwork({ latencyMs: 1 })
+const latency = randomUint32(1)
+const slowNetwork = new InProcessNetwork({ latencyMs: () => latency() % 4 })
 transportCompliance('in-process with latency', {
   create: () => inProcess({ network: slowNetwork }),
   largeBytes: mib(1),

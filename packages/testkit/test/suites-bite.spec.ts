@@ -68,7 +68,7 @@ function runMutants(): Promise<Report> {
     mutants,
   ]
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, args, { maxBuffer: 2 ** 26 }, (_failed, stdout, stderr) => {
+    execFile(process.execPath, args, { maxBuffer: 2 ** 26, timeout: 50_000 }, (_failed, stdout, stderr) => {
       const begin = stdout.indexOf('{')
       if (begin < 0) reject(new Error(`Mocha gave no report: ${stderr}`))
       else resolve(JSON.parse(stdout.slice(begin)) as Report)

@@ -8,8 +8,8 @@ const ROOM_FIRST = 1024
 const GENERATION_SPAN = 2 ** 21
 
 /**
- * The blocks of a range as rows of typed arrays: no objects, hence nothing for the garbage collector, however many there are.
- * Rows of blocks that were joined away are used again.
+ * The blocks of a range as rows of typed arrays: no objects, hence nothing for the garbage collector, however
+ * many there are. Rows of blocks that were joined away are used again.
  */
 export class BlockTable {
   offsets = new Uint32Array(ROOM_FIRST)
@@ -20,7 +20,9 @@ export class BlockTable {
   /** The neighbours in the bin, while a block is free. */
   binPrevious = new Uint32Array(ROOM_FIRST)
   binNext = new Uint32Array(ROOM_FIRST)
-  /** Counted up whenever the block is taken and whenever it is given back, also under a new life of the row. */
+  /**
+   * Counted up whenever the block is taken and whenever it is given back, also under a new life of the row.
+   */
   #generations = new Uint32Array(ROOM_FIRST)
   /** Rows that were given out at least once. */
   #rows = 0

@@ -26,7 +26,10 @@ export interface DramTierInit {
   readonly allocator: Allocator
 }
 
-/** Copies at a time within one batch. The pool has its own limit; this one keeps a batch from filling it alone. */
+/**
+ * Copies at a time within one batch. The pool has its own limit; this one keeps a batch from filling it
+ * alone.
+ */
 const COPIES_MAX = 64
 
 /** One Region, and an allocator that says which piece of it is whose. */
@@ -77,7 +80,10 @@ export class DramTier implements Tier, Startable {
     }
   }
 
-  /** Waits for copies that run, then gives the memory up. What transports have in flight keeps it alive a little longer. */
+  /**
+   * Waits for copies that run, then gives the memory up. What transports have in flight keeps it alive a
+   * little longer.
+   */
   async stop(): Promise<void> {
     this.#stopping = true
     await Promise.allSettled(this.#copying)

@@ -14,8 +14,8 @@ export interface DramOptions {
   /** For placement policies. @defaultValue none */
   readonly tags?: readonly string[]
   /**
-   * Offsets are multiples of it and lengths are rounded up to it; a power of two. Take 4096 where devices reach into the memory
-   * with direct I/O and values are large. Only for the OFFSET allocator.
+   * Offsets are multiples of it and lengths are rounded up to it; a power of two. Take 4096 where devices
+   * reach into the memory with direct I/O and values are large. Only for the OFFSET allocator.
    * @defaultValue 64
    */
   readonly alignmentBytes?: number

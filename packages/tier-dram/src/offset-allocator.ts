@@ -5,14 +5,14 @@ import { BlockTable, NONE } from './block-table.js'
 export interface OffsetAllocatorOptions {
   readonly capacityBytes: number
   /**
-   * Offsets are multiples of it and lengths are rounded up to it; a power of two. It is raised where the capacity has 2^32 or
-   * more such units.
+   * Offsets are multiples of it and lengths are rounded up to it; a power of two. It is raised where the
+   * capacity has 2^32 or more such units.
    * @defaultValue 64, a cache line
    */
   readonly alignmentBytes?: number
 }
 
-export const ALIGNMENT_BYTES_DEFAULT = 64
+const ALIGNMENT_BYTES_DEFAULT = 64
 const UNITS_MAX = 2 ** 32 - 1
 /** An id is a generation and the index of a block: 21 and 32 bits of the 53 that a number holds exactly. */
 const INDEX_SPAN = 2 ** 32
@@ -21,11 +21,12 @@ const INDEX_SPAN = 2 ** 32
 const PROBES_MAX = 16
 
 /**
- * Places pieces in a range of bytes, in O(1): no step depends on how many pieces there are or how large they are.
+ * Places pieces in a range of bytes, in O(1): no step depends on how many pieces there are or how large they
+ * are.
  *
- * The range is a chain of blocks, each free or held, in the order of their offsets. Free blocks also hang in the bin of their size.
- * `allocate` takes a block from the lowest bin that fits and gives the rest back; `free` joins a block with free neighbours at once,
- * so two free blocks never touch.
+ * The range is a chain of blocks, each free or held, in the order of their offsets. Free blocks also hang in
+ * the bin of their size. `allocate` takes a block from the lowest bin that fits and gives the rest back;
+ * `free` joins a block with free neighbours at once, so two free blocks never touch.
  */
 export class OffsetAllocator implements Allocator {
   readonly capacityBytes: number
@@ -114,8 +115,8 @@ export class OffsetAllocator implements Allocator {
     if (units > UNITS_MAX) return NONE
     const bin = this.#bins.firstFrom(binAtLeast(units))
     if (bin >= 0) return this.#binHeads[bin]!
-    // Only blocks of the very bin of the request are left, and some are too small. Looking at a few keeps the promise of
-    // `largestFreeBytes`, and lets a range be taken whole.
+    // Only blocks of the very bin of the request are left, and some are too small. Looking at a few keeps the
+    // promise of `largestFreeBytes`, and lets a range be taken whole.
     let block = this.#binHeads[binOf(units)]!
     for (let probes = 0; probes < PROBES_MAX && block !== NONE; probes++) {
       if (this.#blocks.units[block]! >= units) return block

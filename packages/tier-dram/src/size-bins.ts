@@ -1,9 +1,10 @@
 /**
- * Which free blocks could hold a request, found without a search: blocks of about the same size share a bin, and two levels of bitmaps
- * say which bins have any. Sizes are counted in units, from 1 to 2^32 - 1.
+ * Which free blocks could hold a request, found without a search: blocks of about the same size share a bin,
+ * and two levels of bitmaps say which bins have any. Sizes are counted in units, from 1 to 2^32 - 1.
  *
- * A bin is a power of two cut into 32 equal steps, like a floating-point number with five bits of mantissa, so sizes of one bin
- * differ by at most 3 %. Below 32 units, every size has its own bin. 32 steps, because one word of bitmap covers them.
+ * A bin is a power of two cut into 32 equal steps, like a floating-point number with five bits of mantissa,
+ * so sizes of one bin differ by at most 3 %. Below 32 units, every size has its own bin. 32 steps, because
+ * one word of bitmap covers them.
  */
 const STEP_BITS = 5
 const STEPS = 1 << STEP_BITS

@@ -28,7 +28,7 @@ export function formatEndpoint({ host, port }: HostPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
-/** What peers should dial when this end listens on `host`: a wildcard is no address, so the first outer one stands for it. */
+/** What peers should dial when this end listens on `host`: for a wildcard, the first outer address. */
 export function advertisedHost(host: string): string {
   if (host !== '0.0.0.0' && host !== '::') return host
   const family = host === '::' ? 'IPv6' : 'IPv4'

@@ -26,7 +26,7 @@ export class ExposedRange {
     this.#atRest = atRest
   }
 
-  /** For the whole operation. Overflow-safe: `byteLength - offset` cannot lose its low bits, `offset + length` could. */
+  /** For the whole operation. Overflow-safe: `offset + operationBytes` could lose its low bits. */
   allows({ kind, offset, operationBytes }: Descriptor): boolean {
     const direction = kind === KIND_READ ? 'read' : 'write'
     if (this.#revoked || (this.access !== 'readwrite' && this.access !== direction)) return false
@@ -81,8 +81,8 @@ export class Exposures {
   }
 
   /**
-   * The range that a descriptor names, retained, or undefined where it may not: unknown, revoked, wrong token, out of range or
-   * wrong direction. They look the same to the peer, so that it learns nothing by trying.
+   * The range that a descriptor names, retained, or undefined where it may not: unknown, revoked, wrong token, out of
+   * range or wrong direction. They look the same to the peer, so that it learns nothing by trying.
    */
   authorize(descriptor: Descriptor, token: Uint8Array): ExposedRange | undefined {
     const range = this.#ranges.get(descriptor.exposureId)

@@ -2,7 +2,8 @@
  * Before its first frame a lane proves in both directions that its ends know the cluster secret. Little-endian:
  *
  *     1  client  HELLO      0 u32 magic   4 u32 version   8 clientNonce[32]
- *     2  server  CHALLENGE  0 u32 magic   4 u32 version   8 u32 frameOpsMax  12 u32 framesMax  16 serverNonce[32]  48 serverProof[32]
+ *     2  server  CHALLENGE  0 u32 magic   4 u32 version   8 u32 frameOpsMax   12 u32 framesMax
+ *                           16 serverNonce[32]   48 serverProof[32]
  *     3  client  PROOF      0 clientProof[32]
  *     4  server  VERDICT    0 u32: 1 welcome, 2 refused
  *
@@ -114,7 +115,7 @@ async function write(socket: LaneSocket, parts: readonly Uint8Array[]): Promise<
   socket.head.set(message)
   await orEnd(socket, done => {
     const vector = new IoVector().push(socket.headSlot, 0, message.byteLength)
-    socket.send({ vector, byteLength: message.byteLength, done })
+    socket.send({ vector, done })
   })
 }
 

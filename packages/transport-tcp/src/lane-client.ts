@@ -47,8 +47,8 @@ export function clientHeadBytes({ frameOpsMax, framesMax }: LaneLimits): number 
 }
 
 /**
- * The initiator's end of a lane: posts frames without waiting, several at a time, and takes their responses in order. A receive is
- * always posted, so that the end of the peer is noticed at once.
+ * The initiator's end of a lane: posts frames without waiting, several at a time, and takes their responses in order.
+ * A receive is always posted, so that the end of the peer is noticed at once.
  */
 export class ClientLane {
   readonly limits: LaneLimits
@@ -141,7 +141,7 @@ export class ClientLane {
       frame.sent = true
       this.#endIfDone(frame)
     }
-    this.#socket.send({ vector, byteLength: vector.remainingBytes, done })
+    this.#socket.send({ vector, done })
   }
 
   /** Ends when its frames have; takes no new ones. */

@@ -29,7 +29,7 @@ export interface LaneGroupHost {
   refuse(piece: Piece, error: Error): void
 }
 
-/** The lanes to one peer that carry one class of pieces, and the queue before them. Lanes are opened when there is work. */
+/** The lanes to one peer for one class of pieces, and the queue before them. Lanes are opened when there is work. */
 export class LaneGroup {
   readonly #host: LaneGroupHost
   readonly #options: LaneGroupOptions
@@ -117,7 +117,8 @@ export class LaneGroup {
   }
 
   #openLanes(): void {
-    if (this.#closed || this.#host.clock.nowMs() < this.#reopenMs) return
+    const tooSoon = this.#lanes.size > 0 && this.#host.clock.nowMs() < this.#reopenMs
+    if (this.#closed || tooSoon) return
     let free = this.#openings.size
     for (const lane of this.#lanes) if (lane.framesInFlight === 0) free++
     while (this.#queue.length > free && this.#lanes.size + this.#openings.size < this.#options.lanesMax) {

@@ -158,13 +158,13 @@ export class ServerLane {
         frame.incoming.push(range.slot.index, range.offset + descriptor.offset, descriptor.byteLength)
       }
     }
-    if (frame.incoming.remainingBytes !== frame.writeBytes) {
+    if (frame.incoming.byteLength !== frame.writeBytes) {
       throw new MooncakeError(
         'ERR_PROTOCOL',
         'The peer announced more or less payload than its descriptors say',
       )
     }
-    frame.readBytes = payload.remainingBytes
+    frame.readBytes = payload.byteLength
     if (frame.refused > 0) frame.outgoing.push(headSlot, statusesAt, frame.opCount)
     frame.outgoing.append(payload)
     this.#socket.receive(frame.incoming, () => {
@@ -190,11 +190,10 @@ export class ServerLane {
       opCount: frame.opCount,
       hasStatuses: frame.refused > 0,
     })
-    const byteLength = frame.outgoing.remainingBytes
     const done = (): void => {
       this.#forget(frame)
     }
-    this.#socket.send({ vector: frame.outgoing, byteLength, done })
+    this.#socket.send({ vector: frame.outgoing, done })
     this.#awaitFrame()
   }
 

@@ -9,13 +9,13 @@ const COALESCED_BYTES_MAX = 256 * 1024
 /** Bytes to send, and what to do when the kernel has let go of them. */
 export interface Message {
   readonly vector: IoVector
-  readonly byteLength: number
   readonly done: () => void
 }
 
 /**
- * One connected socket with ordered, whole receives and sends. io_uring does not order operations on one socket, so exactly one
- * receive and one send are in flight; the queue of sends is kept here. Large ones run on a bulk thread, the others inline.
+ * One connected socket with ordered, whole receives and sends. io_uring does not order operations on one socket, so
+ * exactly one receive and one send are in flight, and the queue of sends is kept here. Large ones run on a bulk thread,
+ * the others inline.
  *
  * Callbacks stop when the socket is destroyed; `rest` settles when the kernel touches no memory of it any more.
  */
@@ -25,7 +25,7 @@ export class LaneSocket {
   readonly head: Buffer
   readonly headView: DataView
   readonly headSlot: number
-  /** Settles with the reason for which the socket was destroyed, when the kernel has let go of everything. Never rejects. */
+  /** Settles with the reason of the end when the kernel has let go of everything. Never rejects. */
   readonly rest: Promise<MooncakeError>
 
   readonly #io: LaneIo
@@ -55,21 +55,19 @@ export class LaneSocket {
   /** Fills the vector, whole. One at a time. */
   receive(vector: IoVector, done: () => void): void {
     if (this.#reason != null) return
-    if (vector.remainingBytes === 0) {
+    const { triples, byteLength } = vector
+    if (byteLength === 0) {
       done()
       return
     }
     const settle = (result: number): void => {
       this.#receiving = false
       if (this.#reason != null) this.#settleIfAtRest()
-      else if (result <= 0) this.destroy(connectionEnded('receive', result))
-      else {
-        vector.advance(result)
-        this.receive(vector, done)
-      }
+      else if (result === byteLength) done()
+      else this.destroy(connectionEnded('receive', result))
     }
     this.#receiving = this.#posted(() => {
-      this.#ringFor(vector.remainingBytes).recv(this.fd, vector.next(), settle, { waitAll: true })
+      this.#ringFor(byteLength).recv(this.fd, triples, settle, { waitAll: true })
     })
   }
 
@@ -80,7 +78,10 @@ export class LaneSocket {
     if (!this.#sending) this.#sendNext()
   }
 
-  /** Ends both directions and forgets queued messages; `rest` tells when the kernel has let go. Idempotent: the first reason stays. */
+  /**
+   * Ends both directions and forgets queued messages; `rest` tells when the kernel has let go. Idempotent: the first
+   * reason stays.
+   */
   destroy(reason: MooncakeError): void {
     if (this.#reason != null) return
     this.#reason = reason
@@ -93,36 +94,29 @@ export class LaneSocket {
   #sendNext(): void {
     const first = this.#queue.shift()
     if (first == null) return
+    const { vector } = first
     const batch = [first]
-    let byteLength = first.byteLength
-    while (this.#queue.length > 0 && byteLength + this.#queue[0]!.byteLength <= COALESCED_BYTES_MAX) {
-      const message = this.#queue.shift()!
-      first.vector.append(message.vector)
-      byteLength += message.byteLength
-      batch.push(message)
+    for (let next = this.#queue[0]; next != null; next = this.#queue[0]) {
+      if (vector.byteLength + next.vector.byteLength > COALESCED_BYTES_MAX) break
+      vector.append(next.vector)
+      batch.push(next)
+      this.#queue.shift()
     }
-    this.#sendRest(first.vector, batch)
+    this.#sendBatch(vector, batch)
   }
 
-  #sendRest(vector: IoVector, batch: readonly Message[]): void {
+  #sendBatch({ triples, byteLength }: IoVector, batch: readonly Message[]): void {
     const settle = (result: number): void => {
-      if (this.#reason == null && result > 0) {
-        vector.advance(result)
-        if (vector.remainingBytes > 0) {
-          this.#sendRest(vector, batch)
-          return
-        }
-      }
       this.#sending = false
       if (this.#reason != null) this.#settleIfAtRest()
-      else if (result <= 0) this.destroy(connectionEnded('send', result))
+      else if (result !== byteLength) this.destroy(connectionEnded('send', result))
       else {
         for (const message of batch) message.done()
         if (!this.#sending) this.#sendNext()
       }
     }
     this.#sending = this.#posted(() => {
-      this.#ringFor(vector.remainingBytes).send(this.fd, vector.next(), settle)
+      this.#ringFor(byteLength).send(this.fd, triples, settle)
     })
   }
 
@@ -153,10 +147,9 @@ export class LaneSocket {
   }
 }
 
+/** A result that is short but not negative: the stream ended before the whole was moved. */
 function connectionEnded(during: 'receive' | 'send', result: number): MooncakeError {
   const what =
-    result === 0
-      ? 'The peer closed the connection'
-      : `The connection failed: ${errnoName(result)} on ${during}`
+    result < 0 ? `The connection failed: ${errnoName(result)} on ${during}` : 'The peer closed the connection'
   return new MooncakeError('ERR_TRANSFER_FAIL', what)
 }

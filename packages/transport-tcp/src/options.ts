@@ -6,13 +6,13 @@ import { parseEndpoint } from './endpoint.js'
 export interface TcpOptions {
   /** Where to listen, `host:port`; port 0 takes any free one. @defaultValue `127.0.0.1:0` */
   readonly listen?: string
-  /** The host that peers are told to dial. @defaultValue the host of `listen`, or the first outer address for a wildcard */
+  /** The host that peers are told to dial. @defaultValue that of `listen`; for a wildcard, the first outer address */
   readonly advertiseHost?: string
-  /** Connections to one peer: one for small operations, the others for large ones. With 1, all share it. @defaultValue 3 */
+  /** Connections to one peer: one for small operations, the others for large ones. @defaultValue 3 */
   readonly lanesPerPeer?: number
   /** Operations larger than this are cut into stripes of at most this size. @defaultValue 4 MiB */
   readonly stripeBytes?: number
-  /** From this size on, an operation is large: its bytes move on a bulk thread and on a lane for large ones. @defaultValue 1 MiB */
+  /** From this size on an operation is large: bulk threads move it, on the lanes for large ones. @defaultValue 1 MiB */
   readonly bulkThresholdBytes?: number
   /** Native threads that move large payloads. @defaultValue 2 */
   readonly bulkThreads?: number
@@ -30,7 +30,7 @@ export interface TcpOptions {
   readonly connectTimeoutMs?: number
   /** A lane with work on it that makes no progress for this long is closed. @defaultValue 30 000 */
   readonly operationTimeoutMs?: number
-  /** After an abort, how long frames on the wire may take to end by themselves before their lane is closed. @defaultValue 1 000 */
+  /** How long aborted frames on the wire may take to end before their lane is closed. @defaultValue 1 000 */
   readonly abortGraceMs?: number
   /** How long `stop` waits for what is on the wire. @defaultValue 5 000 */
   readonly stopTimeoutMs?: number

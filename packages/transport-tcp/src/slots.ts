@@ -17,7 +17,7 @@ interface Entry extends Slot {
 export class Slots {
   readonly #engine: Pick<IoEngine, 'attach' | 'detach'>
   readonly #entries = new Map<Region, Entry>()
-  /** Told when a Region was closed by its owner. One listener a Region: exposures come and go too often for one each. */
+  /** Told when a Region was closed. One listener a Region: exposures come and go too often for one each. */
   onRegionClosed: (slot: Slot) => void = () => {}
 
   constructor(engine: Pick<IoEngine, 'attach' | 'detach'>) {

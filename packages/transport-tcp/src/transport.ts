@@ -88,6 +88,7 @@ export class TcpTransport implements Transport, Startable {
     const { bulkThreads, bulkThresholdBytes, engine: kind, listen } = this.#options
     const { host, port } = parseEndpoint(listen)
     const { address } = await resolveHost(host)
+    if (this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
     const engine = (this.#deps.createEngine ?? createIoEngine)({ engine: kind, bulkThreads })
     try {
       this.#running = this.#listen(new LaneIo(engine, bulkThresholdBytes), { host: address, port })
@@ -121,7 +122,7 @@ export class TcpTransport implements Transport, Startable {
   }
 
   /**
-   * Takes no new work, fails what waits, lets what is on the wire end for at most `stopTimeoutMs` on either side, and closes
+   * Takes no new work, fails what waits, lets what is on the wire end for at most `stopTimeoutMs`, and closes
    * everything. Idempotent.
    */
   stop(): Promise<void> {
@@ -183,6 +184,10 @@ export class TcpTransport implements Transport, Startable {
     this.#jobs.add(job)
     signal.addEventListener('abort', onAbort, { once: true })
     for (let index = 0; index < batch.length; index++) {
+      if (signal.aborted) {
+        job.countDown() // A completion of this very batch has aborted it.
+        continue
+      }
       try {
         this.#queue(job, index, batch[index]!, peers)
       } catch (error) {

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { MIB } from '@mooncake-ts/core'
 import {
   bytesOf,
@@ -14,6 +14,16 @@ import {
 } from './support.js'
 
 const POOL_BYTES = 32 * MIB
+
+function openSockets(): number {
+  return readdirSync('/proc/self/fd').filter(fd => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:')
+    } catch {
+      return false // The descriptor of the listing itself.
+    }
+  }).length
+}
 
 async function rejection(promise: Promise<unknown>): Promise<unknown> {
   try {
@@ -65,6 +75,20 @@ describe('abort', function () {
     expect(engine.stats().submitted).to.equal(1, 'only the accept of the listener')
   })
 
+  it('by a completion that comes while the batch is posted stops the rest of it', async () => {
+    const { transport, engine } = await startNode()
+    const region = regionOf(MIB)
+    const { window } = expose(transport, region)
+    const batch = [0, 1, MIB].map(byteLength => operation('read', region, window, { byteLength }))
+    const controller = new AbortController()
+    const reason = new Error('enough')
+    const onNext = (): void => {
+      controller.abort(reason)
+    }
+    expect(await rejection(run(transport, batch, { signal: controller.signal, onNext }))).to.equal(reason)
+    expect(engine.stats().submitted).to.equal(1, 'only the accept of the listener')
+  })
+
   it('costs the lane when the peer does not answer', async () => {
     const near = await startNode({ abortGraceMs: 50 })
     const { child, window } = await startPeerProcess(POOL_BYTES)
@@ -86,28 +110,26 @@ describe('stop', function () {
   afterEach(cleanUp)
 
   it('of the initiator ends its batches, and leaves nothing', async () => {
+    const socketsBefore = openSockets()
+    const [near, far] = [await startNode(), await startNode()]
     const [local, remote] = [regionOf(POOL_BYTES), regionOf(POOL_BYTES)]
-    const descriptors: number[] = []
-    for (let round = 0; round < 2; round++) {
-      const [near, far] = [await startNode(), await startNode()]
-      const { window } = expose(far.transport, remote)
-      const batch = Array.from({ length: 40 }, () =>
-        operation('write', local, window, { byteLength: POOL_BYTES }),
-      )
-      let stopped: Promise<void> | undefined
-      const completions = await run(near.transport, batch, {
-        onNext: () => (stopped ??= near.transport.stop()),
-      })
-      await stopped
-      expect(new Set(codes(completions))).to.deep.equal(new Set(['OK', 'ERR_SHUTTING_DOWN']))
-      expect(near.engine.stats()).to.include({ inFlight: 0, attachedSlots: 0 })
-      expect(codes(await run(near.transport, [batch[0]!]))).to.deep.equal(['ERR_SHUTTING_DOWN'])
-      await far.transport.stop()
-      expect(far.engine.stats()).to.include({ inFlight: 0, attachedSlots: 0 })
-      await new Promise(resolve => setImmediate(resolve)) // The engine closes its eventfds with its handles.
-      descriptors.push(readdirSync('/proc/self/fd').length)
-    }
-    expect(descriptors[1]).to.equal(descriptors[0])
+    const { window } = expose(far.transport, remote)
+    const batch = Array.from({ length: 40 }, () =>
+      operation('write', local, window, { byteLength: POOL_BYTES }),
+    )
+    let stopped: Promise<void> | undefined
+    const completions = await run(near.transport, batch, {
+      onNext: () => {
+        stopped ??= near.transport.stop()
+      },
+    })
+    await stopped
+    expect(new Set(codes(completions))).to.deep.equal(new Set(['OK', 'ERR_SHUTTING_DOWN']))
+    expect(near.engine.stats()).to.include({ inFlight: 0, attachedSlots: 0 })
+    expect(codes(await run(near.transport, [batch[0]!]))).to.deep.equal(['ERR_SHUTTING_DOWN'])
+    await far.transport.stop()
+    expect(far.engine.stats()).to.include({ inFlight: 0, attachedSlots: 0 })
+    expect(openSockets()).to.equal(socketsBefore)
   })
 
   it('of the target lets asked frames end, and revokes', async () => {

@@ -3,7 +3,6 @@ import fc from 'fast-check'
 import { KIB, MIB, type Exposure, type Region, type TransferOp } from '@mooncake-ts/core'
 import type { TcpOptions } from '../dist/options.js'
 import {
-  atEnd,
   bytesOf,
   cleanUp,
   codes,
@@ -12,6 +11,7 @@ import {
   regionOf,
   run,
   startNode,
+  startPeerProcess,
   until,
   type Node,
 } from './support.js'
@@ -118,6 +118,21 @@ describe('transfers', function () {
     expect(codes(await run(near.transport, [write]))).to.deep.equal(['OK'])
     expect(bytesOf(local).equals(bytesOf(remote))).to.equal(true)
     expect(far.engine.stats().inFlight).to.be.greaterThan(2, 'several lanes are served')
+  })
+
+  it('keeps moving with another process, all sizes and directions at the same time', async () => {
+    const { transport } = await startNode({ operationTimeoutMs: 3_000 })
+    const { window } = await startPeerProcess(POOL_BYTES)
+    const local = regionOf(POOL_BYTES)
+    const sizes = [64, 4 * KIB, 64 * KIB, MIB, 4 * MIB, POOL_BYTES]
+    const mixed = sizes.flatMap(byteLength =>
+      (['read', 'write'] as const).map(kind => operation(kind, local, window, { byteLength })),
+    )
+    for (let round = 0; round < 60; round++) {
+      const batches = [mixed, mixed.slice(round % 12), mixed.slice(0, 2)].map(batch => run(transport, batch))
+      for (const completions of await Promise.all(batches))
+        expect(codes(completions)).to.not.include('ERR_TRANSFER_FAIL')
+    }
   })
 
   it('packs thousands of small operations', async () => {

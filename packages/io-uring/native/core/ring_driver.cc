@@ -151,7 +151,9 @@ bool RingDriver::pump(OperationList &ended, bool wait) {
     const bool enter = waitNow || ring_.hasEntries() || ring_.needsEnter();
     const int error = enter ? ring_.enter(waitNow ? 1 : 0) : 0;
     const unsigned reaped = ring_.reap([&](uint64_t userData, int32_t result) { complete(userData, result, ended); });
-    const bool more = !queued_.empty() || !cancels_.empty() || ring_.hasEntries() || ring_.needsEnter();
+    // The kernel may leave its hint set when it has raced with us: an enter that brought nothing answers it.
+    const bool hinted = ring_.needsEnter() && (!enter || reaped > 0);
+    const bool more = !queued_.empty() || !cancels_.empty() || ring_.hasEntries() || hinted;
     if (!more) return true;
     if (error < 0 && error != -EINTR && reaped == 0) return false;
     wait = false;

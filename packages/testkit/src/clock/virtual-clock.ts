@@ -70,8 +70,9 @@ export class VirtualClock implements Clock {
   }
 
   /**
-   * Moves the time, stopping at each timer that is due on the way, in order. Between two of them promises settle and I/O gets a
-   * turn, so what a timer set in motion may set timers of its own and have them run in this same call.
+   * Moves the time, stopping at each timer that is due on the way, in order. Between two of them promises
+   * settle and I/O gets a turn, so what a timer set in motion may set timers of its own and have them run in
+   * this same call.
    * @throws RangeError for a negative duration; whatever a callback throws
    */
   async advance(durationMs: number): Promise<void> {

@@ -10,8 +10,8 @@ const QUICK_LOOKS = 50
 const INTERVAL_MS = 5
 
 /**
- * Waits until the condition gives something truthy, and gives that. For what has no event to wait for, e.g. another process's state.
- * Real time, whatever the clock of the test is.
+ * Waits until the condition gives something truthy, and gives that. For what has no event to wait for, e.g.
+ * another process's state. Real time, whatever the clock of the test is.
  */
 export async function until<T>(
   condition: () => T | Promise<T>,

@@ -51,7 +51,9 @@ export function watch(stream: CompletionStream, onCompletion?: (completion: Comp
   }
 }
 
-/** Runs a stream to its end, and gives its completions in the order of the batch. Rejects as the stream does. */
+/**
+ * Runs a stream to its end, and gives its completions in the order of the batch. Rejects as the stream does.
+ */
 export async function collect(stream: CompletionStream): Promise<Completion[]> {
   const { completions, failed, error } = await watch(stream).ended
   if (failed) throw error

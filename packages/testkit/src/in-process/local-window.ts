@@ -20,7 +20,8 @@ export class LocalWindow {
   }
 
   /**
-   * Checks a peer's operation, lets it travel, and moves its bytes. They are copied by JavaScript, which only a test kit may do.
+   * Checks a peer's operation, lets it travel, and moves its bytes. They are copied by JavaScript, which only
+   * a test kit may do.
    * @throws ERR_ACCESS_DENIED, ERR_SLICE_OUT_OF_BOUNDS, ERR_REGION_CLOSED
    */
   use(op: TransferOp, travel: () => Promise<void>): Promise<number> {

@@ -1,13 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import { MooncakeError, systemClock, type Clock, type Exposure, type TransferOp } from '@mooncake-ts/core'
-import { LocalWindow } from './local-window.js'
+import type { LocalWindow } from './local-window.js'
 
 export interface InProcessNetworkOptions {
   /** Measures `latencyMs`. @defaultValue the system's */
   readonly clock?: Clock
-  /** How long every operation takes. @defaultValue 0 */
-  readonly latencyMs?: number
-  /** Transports of two networks with different schemes can be composed into one node. @defaultValue `inproc` */
+  /**
+   * How long operations take; a function is asked for each, so that they end in another order.
+   * @defaultValue 0
+   */
+  readonly latencyMs?: number | (() => number)
+  /**
+   * Transports of two networks with different schemes can be composed into one node.
+   * @defaultValue `inproc`
+   */
   readonly scheme?: string
 }
 
@@ -18,7 +24,8 @@ export interface Attachment {
 }
 
 /**
- * What in-process transports have in common, and where a test says how it behaves: slow, partitioned, failing, or standing still.
+ * What in-process transports have in common, and where a test says how it behaves: slow, partitioned,
+ * failing, or standing still.
  *
  * @example
  * const network = new InProcessNetwork()
@@ -30,7 +37,7 @@ export interface Attachment {
  */
 export class InProcessNetwork {
   /** How long an operation takes that is posted from now on. */
-  latencyMs: number
+  latencyMs: number | (() => number)
   readonly scheme: string
   readonly #clock: Clock
   readonly #attached = new Map<string, Attachment>()
@@ -110,7 +117,10 @@ export class InProcessNetwork {
     }
   }
 
-  /** For transports: one operation, from post to rest. Gives the bytes moved. @throws ERR_TRANSFER_FAIL, ERR_ACCESS_DENIED */
+  /**
+   * For transports: one operation, from post to rest. Gives the bytes moved.
+   * @throws ERR_TRANSFER_FAIL, ERR_ACCESS_DENIED
+   */
   async move(from: Attachment, op: TransferOp): Promise<number> {
     const { endpoint, key } = op.remote.window
     this.#assertReachable(from.endpoint, endpoint)
@@ -121,7 +131,8 @@ export class InProcessNetwork {
     this.#inFlight++
     try {
       return await window.use(op, async () => {
-        if (this.latencyMs > 0) await this.#clock.sleep(this.latencyMs)
+        const latencyMs = typeof this.latencyMs === 'number' ? this.latencyMs : this.latencyMs()
+        if (latencyMs > 0) await this.#clock.sleep(latencyMs)
         await this.#gate?.opened
         this.#assertReachable(from.endpoint, endpoint)
       })

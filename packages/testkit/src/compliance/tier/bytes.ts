@@ -178,7 +178,7 @@ function failureTests(fixture: TierFixture): void {
   })
 }
 
-/** Writes objects as one batch out of one region, and reads them as one batch, in the reverse order, into another. */
+/** Writes objects out of one region as one batch, and reads them into another, in the reverse order. */
 async function assertRoundTrip(
   fixture: TierFixture,
   count: number,

@@ -104,7 +104,7 @@ export function endsTests(fixture: TierFixture): void {
 const partsOf = (whole: Slice): Slice[] =>
   Array.from({ length: COUNT }, (_, i) => partOf(whole, i * OBJECT_BYTES, OBJECT_BYTES))
 
-/** Aborts a batch. A device that was quicker than the abort may have done all of it; then the batch is complete. */
+/** Aborts a batch. Where the device was quicker than the abort, all is done, and the stream completes. */
 async function assertAborts(
   when: 'at once' | 'after the first completion',
   post: (signal: AbortSignal) => CompletionStream,

@@ -5,7 +5,7 @@ import { persistenceTests } from './persistence.js'
 import { spaceTests } from './space.js'
 
 /**
- * Every promise that the Tier contract makes, as tests. What a tier does not support is skipped, and nothing else.
+ * Every promise that the Tier contract makes, as tests. Only what a tier does not support is skipped.
  *
  * @example
  * tierCompliance('tier-dram', { create: () => dram({ capacityBytes: mib(64) }) })

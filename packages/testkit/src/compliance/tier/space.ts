@@ -51,7 +51,7 @@ export function spaceTests(fixture: TierFixture): void {
       const allocations: TierAllocation[] = []
       for (let a = tier.allocate(byteLength); a != null; a = tier.allocate(byteLength)) allocations.push(a)
       expect(allocations.length).to.be.above(0)
-      await Promise.all(allocations.map(allocation => tier.free(allocation)))
+      await Promise.all(allocations.map(async allocation => tier.free(allocation)))
       expect(tier.usedBytes).to.equal(before)
     }
   })

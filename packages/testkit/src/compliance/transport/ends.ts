@@ -222,7 +222,7 @@ function assertAllCompleted(completions: readonly Completion[]): void {
   expect(indices).to.deep.equal(Array.from({ length: COUNT }, (_, i) => i))
 }
 
-/** Aborts a batch. A device that was quicker than the abort may have done all of it; then the batch is complete. */
+/** Aborts a batch. Where the device was quicker than the abort, all is done, and the stream completes. */
 async function assertAborts(when: When, post: (signal: AbortSignal) => CompletionStream): Promise<void> {
   const controller = new AbortController()
   const reason = new Error('not wanted any more')
@@ -235,7 +235,9 @@ async function assertAborts(when: When, post: (signal: AbortSignal) => Completio
   else assertAllCompleted(completions)
 }
 
-/** Whatever was still to be moved between the two has had the time for it: a later batch has come and gone. */
+/**
+ * Whatever was still to be moved between the two has had the time for it: a later batch has come and gone.
+ */
 async function barrier(a: End, b: End): Promise<void> {
   const source = a.arena.holding(randomBytes(PIECE_BYTES * 4, 11))
   const target = b.arena.blank(PIECE_BYTES * 4)

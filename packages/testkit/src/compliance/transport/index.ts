@@ -4,7 +4,8 @@ import { TransportFixture, type TransportSetup } from './fixture.js'
 import { refusalTests } from './refusals.js'
 
 /**
- * Every promise that the Transport contract makes, as tests. What a transport does not support is skipped, and nothing else.
+ * Every promise that the Transport contract makes, as tests.
+ * Only what a transport does not support is skipped.
  *
  * @example
  * transportCompliance('transport-tcp', { create: () => tcp({ listen: '127.0.0.1:0' }) })
