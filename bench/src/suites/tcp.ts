@@ -39,10 +39,9 @@ export const tcpSuite: Suite = {
     for (const objectBytes of sizes) {
       const bench = new ObjectBench(store, region, objectBytes)
       await bench.load(options.short ? 64 : Math.floor(POOL_BYTES / objectBytes))
-      for (const batch of BATCHES) {
-        for (const operation of ['get', 'put'] as const) {
-          results.push(await runCell(bench, { operation, objectBytes, batch }, options))
-        }
+      // Gets first: puts evict what they read.
+      for (const operation of ['get', 'put'] as const) {
+        for (const batch of BATCHES) results.push(await runCell(bench, { operation, objectBytes, batch }, options))
       }
       await store.removeAll({ deadlineMs: 60_000 })
     }
@@ -53,7 +52,7 @@ export const tcpSuite: Suite = {
 
 async function runCell(bench: ObjectBench, cell: Cell, { short, say }: SuiteOptions): Promise<Result> {
   const { operation, objectBytes, batch } = cell
-  const name = `tcp/${operation}/${formatBytes(objectBytes).replace(' ', '').replace('.00', '')}/batch${batch}`
+  const name = `tcp/${operation}/${formatBytes(objectBytes).replace(' ', '').replace(/\.0+/, '')}/batch${batch}`
   const rounds = short ? 1 : 3
   const durationMs = short ? 50 : 400
   const ours: Measurement[] = []
