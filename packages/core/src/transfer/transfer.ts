@@ -1,4 +1,5 @@
 import { defer, ReplaySubject, type Observable } from 'rxjs'
+import { followSignal } from './follow-signal.js'
 import type { Completion, CompletionStream, TransferSummary } from '../contracts/transfer.js'
 
 /**
@@ -25,8 +26,8 @@ export class Transfer implements AsyncDisposable {
     post: (signal: AbortSignal) => CompletionStream,
     options: { readonly signal?: AbortSignal } = {},
   ) {
-    const own = this.#controller.signal
-    const signal = options.signal == null ? own : AbortSignal.any([options.signal, own])
+    const { signal } = this.#controller
+    const following = options.signal == null ? undefined : followSignal(this.#controller, options.signal)
     let completed = 0
     let failed = 0
     let bytes = 0
@@ -44,7 +45,9 @@ export class Transfer implements AsyncDisposable {
         },
       })
     })
-    this.done.catch(() => {}) // Whoever watches completions$ alone has seen the error there.
+    // Also handles the rejection: whoever watches completions$ alone has seen the error there.
+    const unfollow = (): void => following?.[Symbol.dispose]()
+    this.done.then(unfollow, unfollow)
     defer(() => {
       signal.throwIfAborted()
       return post(signal)

@@ -1,28 +1,32 @@
-import { MooncakeError, type Clock } from '@mooncake-ts/core'
+import { followSignal, MooncakeError, type Clock } from '@mooncake-ts/core'
 
 /** The time that one call has, as a signal and as what is left of it. Joined with the caller's own signal. */
 export class Deadline implements Disposable {
-  readonly signal: AbortSignal
   readonly #controller = new AbortController()
   readonly #timer: Disposable
+  readonly #following: Disposable | undefined
   readonly #clock: Clock
   readonly #endMs: number
+  #error: MooncakeError | undefined
 
-  constructor(clock: Clock, deadlineMs: number, ...signals: ReadonlyArray<AbortSignal | undefined>) {
-    const controller = this.#controller
+  constructor(clock: Clock, deadlineMs: number, signal: AbortSignal | undefined) {
     this.#clock = clock
     this.#endMs = clock.nowMs() + deadlineMs
     this.#timer = clock.after(deadlineMs, () => {
-      controller.abort(
-        new MooncakeError('ERR_RPC_TIMEOUT', `The call did not end within its deadline of ${deadlineMs} ms`),
-      )
+      const message = `The call did not end within its deadline of ${deadlineMs} ms`
+      this.#error = new MooncakeError('ERR_RPC_TIMEOUT', message)
+      this.#controller.abort(this.#error)
     })
-    this.signal = AbortSignal.any([controller.signal, ...signals.filter(signal => signal != null)])
+    this.#following = signal == null ? undefined : followSignal(this.#controller, signal)
   }
 
-  /** Set once the time is up, also where the caller's signal aborted before. */
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  /** Set once the time is up. */
   get error(): MooncakeError | undefined {
-    return this.#controller.signal.reason as MooncakeError | undefined
+    return this.#error
   }
 
   /** At least 1, so that a call made with it fails by its own deadline. */
@@ -37,5 +41,6 @@ export class Deadline implements Disposable {
 
   [Symbol.dispose](): void {
     this.#timer[Symbol.dispose]()
+    this.#following?.[Symbol.dispose]()
   }
 }
