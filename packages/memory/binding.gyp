@@ -6,11 +6,13 @@
         "native/binding/addon.cc",
         "native/binding/instance.cc",
         "native/binding/pool_binding.cc",
+        "native/binding/prefault_binding.cc",
         "native/binding/region_binding.cc",
         "native/core/batch.cc",
         "native/core/copy_pool.cc",
         "native/core/crc32c.cc",
         "native/core/mapping.cc",
+        "native/core/prefault.cc",
         "native/core/region.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],

@@ -7,7 +7,7 @@
 namespace {
 
 // Raised with every change of what src/native.ts and this addon say to each other.
-constexpr int kAbi = 1;
+constexpr int kAbi = 2;
 
 Napi::Value probe(const Napi::CallbackInfo &info) {
   const mooncake::io::UringProbe found = mooncake::io::probeUring();

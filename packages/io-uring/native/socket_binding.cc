@@ -13,9 +13,9 @@ namespace {
 int asInt(const Napi::Value &value) { return value.As<Napi::Number>().Int32Value(); }
 Napi::Value number(const Napi::CallbackInfo &info, int value) { return Napi::Number::New(info.Env(), value); }
 
-// Three numbers from `first` on: send buffer, receive buffer, no delay; below 0 leaves the default.
+// Four numbers from `first` on: send buffer, receive buffer, no delay, keepalive; below 0 leaves the default.
 SocketOptions socketOptions(const Napi::CallbackInfo &info, size_t first) {
-  return {asInt(info[first]), asInt(info[first + 1]), asInt(info[first + 2])};
+  return {asInt(info[first]), asInt(info[first + 1]), asInt(info[first + 2]), asInt(info[first + 3])};
 }
 
 // (host or path, port or undefined, backlog, reusePort)

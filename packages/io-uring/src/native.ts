@@ -46,6 +46,14 @@ export interface NativeEngineOptions {
   fileThreads: number
 }
 
+/** Below 0: leave as it is. */
+export type NativeSocketOptions = [
+  sendBufferBytes: number,
+  receiveBufferBytes: number,
+  noDelay: number,
+  keepAliveSeconds: number,
+]
+
 export interface Native {
   readonly abi: number
   probe(): { call: string; errno: number }
@@ -55,15 +63,15 @@ export interface Native {
     onReady: () => void,
   ) => NativeEngine
   listenSocket(hostOrPath: string, port: number | undefined, backlog: number, reusePort: boolean): number
-  createSocket(family: string, sendBufferBytes: number, receiveBufferBytes: number, noDelay: number): number
-  setSocketOptions(fd: number, sendBufferBytes: number, receiveBufferBytes: number, noDelay: number): number
+  createSocket(family: string, ...options: NativeSocketOptions): number
+  setSocketOptions(fd: number, ...options: NativeSocketOptions): number
   localPort(fd: number): number
   shutdownSocket(fd: number): number
   closeFd(fd: number): number
   socketPeer(fd: number): string | number
 }
 
-const ABI = 1
+const ABI = 2
 
 let loaded: Native | undefined
 

@@ -1,6 +1,6 @@
 import { MooncakeError } from '@mooncake-ts/core'
 import { checkResult } from './errno.js'
-import { native } from './native.js'
+import { native, type NativeSocketOptions } from './native.js'
 import { socketTarget } from './ring.js'
 import type { SocketOptions } from './types.js'
 
@@ -65,13 +65,18 @@ export function socketPeer(fd: number): string {
 }
 
 const ENOTCONN = -107
+/** What the kernel takes. */
+const KEEP_ALIVE_SECONDS_MAX = 32_767
 
-function nativeOptions(options: SocketOptions): [number, number, number] {
-  const { sendBufferBytes = -1, receiveBufferBytes = -1, noDelay } = options
+function nativeOptions(options: SocketOptions): NativeSocketOptions {
+  const { sendBufferBytes = -1, receiveBufferBytes = -1, noDelay, keepAliveSeconds = -1 } = options
   for (const bytes of [sendBufferBytes, receiveBufferBytes]) {
     if (!Number.isInteger(bytes) || bytes > 0x7fffffff) {
       throw new MooncakeError('ERR_INVALID_PARAMS', `${bytes} is no size of a socket buffer`)
     }
   }
-  return [sendBufferBytes, receiveBufferBytes, noDelay === undefined ? -1 : Number(noDelay)]
+  if (!Number.isInteger(keepAliveSeconds) || keepAliveSeconds > KEEP_ALIVE_SECONDS_MAX) {
+    throw new MooncakeError('ERR_INVALID_PARAMS', `${keepAliveSeconds} is no time for TCP keepalive`)
+  }
+  return [sendBufferBytes, receiveBufferBytes, noDelay === undefined ? -1 : Number(noDelay), keepAliveSeconds]
 }

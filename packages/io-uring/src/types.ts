@@ -138,4 +138,9 @@ export interface SocketOptions {
   readonly receiveBufferBytes?: number
   /** TCP_NODELAY; ignored by unix sockets. */
   readonly noDelay?: boolean
+  /**
+   * TCP keepalive: a peer that is silent for so many seconds (1 to 32767) is probed, and the connection fails with
+   * ETIMEDOUT after about as long again. For hosts that vanish without a FIN. 0 turns it off; ignored by unix sockets.
+   */
+  readonly keepAliveSeconds?: number
 }

@@ -1,8 +1,7 @@
-import { asMooncakeError, KIB, MooncakeError } from '@mooncake-ts/core'
+import { asMooncakeError, assertSlice, KIB, MooncakeError } from '@mooncake-ts/core'
 import type { CopyOp, CopyPool, Region, Slice } from '@mooncake-ts/core'
 import { native, type NativeCopyPool } from './native.js'
 import { assertInteger } from './options.js'
-import { assertSlice } from './slice.js'
 
 export interface CopyPoolOptions {
   /** From 1 to 64. @defaultValue 2 */

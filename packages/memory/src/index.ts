@@ -4,4 +4,4 @@ export { createMemory, memory, type Memory, type MemoryOptions } from './memory.
 export type { HugePages, PlacementOptions } from './options.js'
 export { createRegion, mapRegion, memoryStats, wrapBuffer } from './region.js'
 export type { CreateRegionOptions, HostRegion, MemoryStats } from './region.js'
-export { assertSlice, sliceOf } from './slice.js'
+export { sliceOf } from './slice.js'

@@ -32,6 +32,7 @@ export interface Native {
   mapRegion(fd: number, byteLength: number): unknown
   wrapBuffer(bytes: Uint8Array): unknown
   closeRegion(handle: unknown): void
+  prefaultRegion(handle: unknown): Promise<undefined>
   regionFd(handle: unknown): number
   viewRegion(handle: unknown, offset: number, byteLength: number): ArrayBuffer
   crc32c(bytes: Uint8Array, seed: number): number
@@ -40,7 +41,7 @@ export interface Native {
 }
 
 /** `kBindingVersion` of native/binding/addon.cc. */
-const BINDING_VERSION = 1
+const BINDING_VERSION = 2
 
 let loaded: Native | undefined
 

@@ -1,9 +1,8 @@
 import { constants } from 'node:buffer'
 import { threadId } from 'node:worker_threads'
-import { asMooncakeError, MooncakeError, type Region } from '@mooncake-ts/core'
+import { asMooncakeError, assertSlice, MooncakeError, type Region } from '@mooncake-ts/core'
 import { native } from './native.js'
 import { assertInteger, assertPlacement, emitWarning, type PlacementOptions } from './options.js'
-import { assertSlice } from './slice.js'
 
 export interface CreateRegionOptions extends PlacementOptions {
   readonly byteLength: number
@@ -15,6 +14,13 @@ export interface CreateRegionOptions extends PlacementOptions {
 export interface HostRegion extends Region, Disposable {
   /** Of the memfd behind it, which the Region owns, for passing on to another process; −1 where there is none. */
   readonly fd: number
+  /**
+   * Takes all pages from the system now, in pieces, on threads of its own: the first touch of a page costs far more
+   * than to copy it. The bytes stay what they are, and may be used meanwhile. `close` ends it at the next piece; calls
+   * while it runs share its promise. Pages of `wrapBuffer` are the caller's, and are left alone.
+   * @throws ERR_OUT_OF_MEMORY, ERR_REGION_CLOSED
+   */
+  prefault(): Promise<void>
 }
 
 /**
@@ -90,6 +96,7 @@ abstract class BaseRegion implements HostRegion {
   readonly byteLength: number
   #closed = false
   #closeListeners: Array<() => void> = []
+  #prefaulting: Promise<void> | undefined
 
   constructor(handle: unknown, byteLength: number) {
     this.handle = handle
@@ -111,6 +118,25 @@ abstract class BaseRegion implements HostRegion {
 
   /** `view`, once its arguments are known to be good. */
   protected abstract window(offset: number, byteLength: number): Uint8Array
+
+  prefault(): Promise<void> {
+    this.#prefaulting ??= this.#prefaultOnce()
+    return this.#prefaulting
+  }
+
+  /** Refers to `this` until the end, so that a Region with nobody but this promise is not collected, thus closed. */
+  async #prefaultOnce(): Promise<void> {
+    try {
+      if (this.#closed) throw new MooncakeError('ERR_REGION_CLOSED', `Region ${this.id} was closed`)
+      await this.takePages()
+    } catch (error) {
+      throw asMooncakeError(error)
+    } finally {
+      this.#prefaulting = undefined
+    }
+  }
+
+  protected abstract takePages(): Promise<void>
 
   onClose(listener: () => void): void {
     if (this.#closed) listener()
@@ -146,6 +172,10 @@ class MappedRegion extends BaseRegion {
     }
     return new Uint8Array(guarded(() => native().viewRegion(this.handle, offset, byteLength)))
   }
+
+  protected takePages(): Promise<void> {
+    return native().prefaultRegion(this.handle)
+  }
 }
 
 class WrappedRegion extends BaseRegion {
@@ -159,6 +189,8 @@ class WrappedRegion extends BaseRegion {
   protected window(offset: number, byteLength: number): Uint8Array {
     return new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + offset, byteLength)
   }
+
+  protected async takePages(): Promise<void> {}
 }
 
 /** Runs every listener, whatever the others do, and throws the first error afterwards. */

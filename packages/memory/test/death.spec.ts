@@ -29,6 +29,15 @@ describe('A process', function () {
     expect(await runFixture('death.js', 'collect')).to.deep.equal({ ...clean, output: '' })
   })
 
+  it('can exit while pages are being taken', async () => {
+    const end = { code: 7, signal: null, output: '' }
+    expect(await runFixture('death.js', 'prefault-exit')).to.deep.equal(end)
+  })
+
+  it('ends by itself only when pages were taken, of a forgotten region too', async () => {
+    expect(await runFixture('death.js', 'prefault-natural')).to.deep.equal({ ...clean, output: 'all taken' })
+  })
+
   it('can forget a buffer that another addon holds', async () => {
     expect(await runFixture('death.js', 'hold')).to.deep.equal({ ...clean, output: 'released' })
   })
@@ -49,6 +58,7 @@ describe('Worker threads', function () {
   const scenarios = {
     together: 'can load the addon at the same time',
     terminate: 'can be terminated with copies in flight, on their own heap too',
+    prefault: 'can be terminated while pages are being taken',
     interrupt: 'can be terminated in the middle of a call',
     exit: 'can be running copies when the process exits',
     'hold-wrapped': 'end only when other addons have let go of their buffers',

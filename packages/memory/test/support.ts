@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect } from 'chai'
-import { hasCode, type ErrorCode } from '@mooncake-ts/core'
+import { hasCode, KIB, type ErrorCode } from '@mooncake-ts/core'
 import { memoryStats } from '@mooncake-ts/memory'
 
 /** The root of the package; compiled tests lie in dist-test. */
@@ -55,6 +55,14 @@ export async function eventually(condition: () => boolean, what: string, deadlin
     if (performance.now() > end) throw new Error(`${what}: not within ${deadlineMs} ms`)
     await new Promise(resolve => setTimeout(resolve, 1))
   }
+}
+
+/** Bytes of the mapping with this label that are in memory. */
+export function residentBytes(label: string): number {
+  const map = readFileSync('/proc/self/smaps', 'utf8')
+  const start = map.indexOf(`mooncake:${label}`)
+  if (start < 0) throw new Error(`No mapping has the label ${label}`)
+  return KIB * Number(/^Rss: +(\d+) kB$/m.exec(map.slice(start))![1])
 }
 
 export interface ChildResult {

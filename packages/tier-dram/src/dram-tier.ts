@@ -5,7 +5,9 @@ import {
   MooncakeError,
   runBatch,
   type Allocator,
+  type Clock,
   type CompletionStream,
+  type Logger,
   type MemoryProvider,
   type Region,
   type Slice,
@@ -16,6 +18,7 @@ import {
   type TierSupports,
   type TierWriteOp,
 } from '@mooncake-ts/core'
+import { Prefaulting } from './prefaulting.js'
 
 export interface DramTierInit {
   readonly name: string
@@ -24,6 +27,14 @@ export interface DramTierInit {
   /** Size of the Region; the allocator may use a little less. */
   readonly capacityBytes: number
   readonly allocator: Allocator
+  /** Take all pages from the system at start. */
+  readonly prefault: boolean
+}
+
+export interface DramTierNeeds {
+  readonly memory: MemoryProvider
+  readonly clock: Clock
+  readonly logger: Logger
 }
 
 /**
@@ -46,18 +57,20 @@ export class DramTier implements Tier, Startable {
   readonly #regionBytes: number
   readonly #allocator: Allocator
   readonly #memory: MemoryProvider
+  readonly #prefaulting: Prefaulting | undefined
   readonly #copying = new Set<Promise<void>>()
   #region: Region | undefined
   #emptyId = 0
   #stopping = false
 
-  constructor(init: DramTierInit, memory: MemoryProvider) {
+  constructor(init: DramTierInit, { memory, clock, logger }: DramTierNeeds) {
     this.name = init.name
     this.priority = init.priority
     this.tags = init.tags
     this.#regionBytes = init.capacityBytes
     this.#allocator = init.allocator
     this.#memory = memory
+    if (init.prefault) this.#prefaulting = new Prefaulting(clock, logger.child({ tier: init.name }))
   }
 
   get capacityBytes(): number {
@@ -69,9 +82,10 @@ export class DramTier implements Tier, Startable {
   }
 
   /** @throws ERR_OUT_OF_MEMORY */
-  start(): void {
+  async start(signal: AbortSignal): Promise<void> {
     try {
       this.#region = this.#memory.createRegion({ byteLength: this.#regionBytes, label: this.name })
+      await this.#prefaulting?.begin(this.#region, signal)
     } catch (cause) {
       if (!hasCode(cause, 'ERR_OUT_OF_MEMORY')) throw cause
       const reason = (cause as Error).message
@@ -88,6 +102,7 @@ export class DramTier implements Tier, Startable {
     this.#stopping = true
     await Promise.allSettled(this.#copying)
     this.#region?.close()
+    await this.#prefaulting?.ended
   }
 
   /** Undefined also while the tier does not run: it has no room then. */

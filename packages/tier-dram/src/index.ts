@@ -1,4 +1,13 @@
-import { definePlugin, MEMORY, MooncakeError, TIER, type Allocator, type Tier } from '@mooncake-ts/core'
+import {
+  CLOCK,
+  definePlugin,
+  LOGGER,
+  MEMORY,
+  MooncakeError,
+  TIER,
+  type Allocator,
+  type Tier,
+} from '@mooncake-ts/core'
 import { DramTier } from './dram-tier.js'
 import { OffsetAllocator } from './offset-allocator.js'
 
@@ -21,9 +30,15 @@ export interface DramOptions {
   readonly alignmentBytes?: number
   /** Who places values: the built-in one, or one of yours for this many bytes. @defaultValue 'OFFSET' */
   readonly allocator?: 'OFFSET' | ((capacityBytes: number) => Allocator)
+  /**
+   * Take all pages from the system at start, where the memory can do that, rather than when values first come to
+   * them. After 10 s the tier serves, and goes on with the rest meanwhile.
+   * @defaultValue true
+   */
+  readonly prefault?: boolean
 }
 
-const DEFAULTS = { name: 'dram-0', priority: 100, tags: [], allocator: 'OFFSET' } as const
+const DEFAULTS = { name: 'dram-0', priority: 100, tags: [], allocator: 'OFFSET', prefault: true } as const
 
 /**
  * Replicas in the memory of this host: the fastest tier, and one that transports reach into directly.
@@ -33,11 +48,14 @@ const DEFAULTS = { name: 'dram-0', priority: 100, tags: [], allocator: 'OFFSET' 
 export const dram = definePlugin<Tier, DramOptions>({
   name: '@mooncake-ts/tier-dram',
   provides: TIER,
-  requires: [MEMORY],
+  requires: [CLOCK, LOGGER, MEMORY],
   defaults: DEFAULTS,
   validate: assertOptions,
   useFactory: (options, scope) =>
-    new DramTier({ ...DEFAULTS, ...options, allocator: allocatorOf(options) }, scope.get(MEMORY)),
+    new DramTier(
+      { ...DEFAULTS, ...options, allocator: allocatorOf(options) },
+      { memory: scope.get(MEMORY), clock: scope.get(CLOCK), logger: scope.get(LOGGER) },
+    ),
 })
 
 function allocatorOf({ allocator, ...options }: DramOptions): Allocator {

@@ -84,6 +84,14 @@ export class ServerLane {
     return this.#socket.rest
   }
 
+  /** Whether the kernel may touch the range for this lane. */
+  carries(range: ExposedRange): boolean {
+    for (const { written, read } of this.#frames) {
+      if (written.includes(range) || read.includes(range)) return true
+    }
+    return false
+  }
+
   /** Ends when what was asked already is answered. */
   finish(): void {
     this.#finishing = true
@@ -106,9 +114,12 @@ export class ServerLane {
     this.#paused = this.#freeBlocks.length === 0
     if (this.#paused || this.#finishing) return
     this.#receive(0, FIRST_BYTES, () => {
-      const head = decodeRequestHead(this.#socket.headView, 0, this.#limits.frameOpsMax)
+      const { headView } = this.#socket
+      const { sequence, opCount, writeBytes } = decodeRequestHead(headView, 0, this.#limits.frameOpsMax)
       const frame: Frame = {
-        ...head,
+        sequence,
+        opCount,
+        writeBytes,
         block: this.#freeBlocks.pop()!,
         written: [],
         read: [],
@@ -118,7 +129,7 @@ export class ServerLane {
         refused: 0,
       }
       this.#frames.add(frame)
-      this.#receive(FIRST_BYTES, requestBytes(head.opCount) - FIRST_BYTES, () => {
+      this.#receive(FIRST_BYTES, requestBytes(opCount) - FIRST_BYTES, () => {
         this.#authorize(frame)
       })
     })
@@ -138,14 +149,14 @@ export class ServerLane {
 
   /** @throws ERR_PROTOCOL */
   #authorize(frame: Frame): void {
-    const { head, headView, headSlot } = this.#socket
+    const { headView, headSlot } = this.#socket
     const statusesAt = frame.block + RESPONSE_HEAD_BYTES
     frame.outgoing.push(headSlot, frame.block, RESPONSE_HEAD_BYTES)
     const payload = new IoVector()
     for (let i = 0; i < frame.opCount; i++) {
       const at = REQUEST_HEAD_BYTES + i * DESCRIPTOR_BYTES
       const descriptor = decodeDescriptor(headView, at)
-      const range = this.#deps.exposures.authorize(descriptor, head.subarray(at + 8, at + 24))
+      const range = this.#deps.exposures.authorize(descriptor, headView, at + 8)
       headView.setUint8(statusesAt + i, range == null ? STATUS_ACCESS_DENIED : STATUS_OK)
       if (range == null) frame.refused++
       if (descriptor.kind === KIND_READ) {

@@ -8,6 +8,7 @@ import {
   type Security,
 } from '@mooncake-ts/core'
 import { formatEndpoint, type HostPort } from './endpoint.js'
+import type { ExposedRange } from './exposures.js'
 import { greetAsServer, type LaneLimits } from './handshake.js'
 import type { LaneIo } from './lane-io.js'
 import { ServerLane, serverHeadBytes, type ServerLaneDeps } from './lane-server.js'
@@ -18,6 +19,8 @@ import type { ResolvedOptions } from './options.js'
 const FRAMES_MAX = 16
 /** Until the next try, when the system refuses to accept (out of descriptors). */
 const ACCEPT_RETRY_MS = 100
+
+const KEEP_ALIVE_SECONDS_MAX = 32_767
 
 export interface ListenerDeps extends ServerLaneDeps {
   readonly io: LaneIo
@@ -53,6 +56,9 @@ export class Listener {
     this.#fd = listening.fd
     this.endpoint = formatEndpoint({ host, port: listening.port })
     this.#limits = { frameOpsMax: deps.options.frameOpsMax, framesMax: FRAMES_MAX }
+    deps.exposures.onOverdue = range => {
+      this.#closeLanesOf(range)
+    }
     this.#accepting = new Promise(resolve => {
       this.#accept(resolve)
     })
@@ -84,6 +90,14 @@ export class Listener {
     for (const socket of this.#lanes.keys()) socket.destroy(reason)
   }
 
+  /** The only way to stop a peer that stands still in the middle of a frame. Its other frames on those lanes fail too. */
+  #closeLanesOf(range: ExposedRange): void {
+    for (const lane of this.#lanes.values()) {
+      if (lane?.carries(range) === true)
+        lane.fail(new MooncakeError('ERR_TRANSFER_FAIL', 'The lane was closed by a revoke'))
+    }
+  }
+
   #accept(ended: () => void): void {
     this.#acceptId = this.#deps.io.engine.inline.accept(this.#fd, result => {
       if (result >= 0) this.#take(result)
@@ -108,7 +122,9 @@ export class Listener {
       return
     }
     try {
-      setSocketOptions(fd, { noDelay: true, sendBufferBytes: options.socketBufferBytes })
+      // A host may vanish without a word, and an idle target sends nothing that would tell.
+      const keepAliveSeconds = Math.min(Math.ceil(options.laneIdleMs / 1000), KEEP_ALIVE_SECONDS_MAX)
+      setSocketOptions(fd, { noDelay: true, sendBufferBytes: options.socketBufferBytes, keepAliveSeconds })
       const peer = socketPeer(fd)
       void this.#serve(new LaneSocket(io, fd, serverHeadBytes(this.#limits)), peer)
     } catch (error) {

@@ -30,7 +30,7 @@ export interface TcpOptions {
   readonly connectTimeoutMs?: number
   /** A lane with work on it that makes no progress for this long is closed. @defaultValue 30 000 */
   readonly operationTimeoutMs?: number
-  /** How long aborted frames on the wire may take to end before their lane is closed. @defaultValue 1 000 */
+  /** How long aborted frames, and peers' frames on a revoked range, may take before their lane is closed. @defaultValue 1 000 */
   readonly abortGraceMs?: number
   /** How long `stop` waits for what is on the wire. @defaultValue 5 000 */
   readonly stopTimeoutMs?: number

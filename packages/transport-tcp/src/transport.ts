@@ -17,6 +17,7 @@ import {
   type TransferOp,
   type Transport,
 } from '@mooncake-ts/core'
+import { setMaxListeners } from 'node:events'
 import { Observable, type Subscriber } from 'rxjs'
 import { connectLane } from './connect.js'
 import { advertisedHost, formatEndpoint, parseEndpoint, resolveHost, type HostPort } from './endpoint.js'
@@ -141,10 +142,10 @@ export class TcpTransport implements Transport, Startable {
     const { engine } = io
     const { clock, logger, security } = this.#deps
     const slots = new Slots(engine)
-    const exposures = new Exposures(slots)
     const scratch = { slot: engine.attach(Buffer.allocUnsafeSlow(SCRATCH_BYTES)), byteLength: SCRATCH_BYTES }
     const metrics = this.#metrics
     const options = this.#options
+    const exposures = new Exposures(slots, clock, options.abortGraceMs)
     const listener = new Listener({
       io,
       logger,
@@ -182,6 +183,8 @@ export class TcpTransport implements Transport, Startable {
       if (this.#jobs.size === 0) this.#lastJobEnded()
     })
     this.#jobs.add(job)
+    // Many batches may wait on the one signal of a call: the ten listeners that Node takes for a leak say nothing here.
+    setMaxListeners(0, signal)
     signal.addEventListener('abort', onAbort, { once: true })
     for (let index = 0; index < batch.length; index++) {
       if (signal.aborted) {

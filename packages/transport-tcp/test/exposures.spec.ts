@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import type { Access, Exposure, Region } from '@mooncake-ts/core'
+import { systemClock, type Access, type Exposure, type Region } from '@mooncake-ts/core'
 import { decodeDescriptor, encodeDescriptor, KIND_READ, KIND_WRITE } from '../dist/codec.js'
 import { Exposures, type ExposedRange } from '../dist/exposures.js'
 import { Slots } from '../dist/slots.js'
@@ -58,7 +58,7 @@ function ask(
   if (spoil != null) bytes[spoil]! ^= 1
   const view = new DataView(bytes.buffer)
   encodeDescriptor(view, 0, { kind, offset, operationBytes, byteLength: 0 })
-  return exposures.authorize(decodeDescriptor(view, 0), bytes.subarray(8, 24))
+  return exposures.authorize(decodeDescriptor(view, 0), view, 8)
 }
 
 describe('Exposures', () => {
@@ -66,7 +66,7 @@ describe('Exposures', () => {
   let exposures: Exposures
   beforeEach(() => {
     engine = new FakeEngine()
-    exposures = new Exposures(new Slots(engine))
+    exposures = new Exposures(new Slots(engine), systemClock, 60_000)
   })
 
   it('allows exactly the ranges that lie inside', () => {

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { createServer, type AddressInfo } from 'node:net'
+import { readFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { KIB, MIB, type RemoteWindow } from '@mooncake-ts/core'
 import { greetedSocket, hello, rawSocket, writeRequest } from './raw-client.js'
@@ -197,6 +198,14 @@ describe('strangers at the listener', function () {
     await exposure.revoke()
     await closed
     await stillServes()
+  })
+
+  it('that vanish without a FIN are probed for', async () => {
+    await greetedSocket(node.transport.endpoint)
+    const port = Number(node.transport.endpoint.split(':')[1]).toString(16).padStart(4, '0').toUpperCase()
+    // Local address, remote address, state (01: established), queues, and the timer: 02 is that of keepalive.
+    const probed = new RegExp(`: [0-9A-F]{8}:${port} \\S+ 01 \\S+ 02:`)
+    await until(() => probed.test(readFileSync('/proc/net/tcp', 'utf8')), 'the keepalive timer')
   })
 
   it('are limited in number', async () => {

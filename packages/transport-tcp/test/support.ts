@@ -17,6 +17,7 @@ import {
 } from '@mooncake-ts/core'
 import type { TcpOptions } from '../dist/options.js'
 import { TcpTransport } from '../dist/transport.js'
+import type { PeerOrder, PeerReport, PlainWindow } from './peer-orders.js'
 
 export interface Logged {
   readonly level: string
@@ -160,6 +161,17 @@ export async function startPeerProcess(
   const early = exited.then(() => {
     throw new Error('The peer process ended before it told its window')
   })
-  const [told] = (await Promise.race([once(child, 'message'), early])) as [RemoteWindow & { key: number[] }]
+  const [told] = (await Promise.race([once(child, 'message'), early])) as [PlainWindow]
   return { child, window: { ...told, key: Uint8Array.from(told.key) } }
+}
+
+/** Has a peer process execute operations on a window of this process. */
+export async function order(
+  child: ChildProcess,
+  { window, ...what }: Omit<PeerOrder, 'window'> & { readonly window: RemoteWindow },
+): Promise<PeerReport> {
+  const message: PeerOrder = { ...what, window: { ...window, key: [...window.key] } }
+  child.send(message)
+  const [report] = (await once(child, 'message')) as [PeerReport]
+  return report
 }

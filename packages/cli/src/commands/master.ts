@@ -1,9 +1,9 @@
 import { networkInterfaces } from 'node:os'
-import { MooncakeError, type Security } from '@mooncake-ts/core'
+import { MooncakeError } from '@mooncake-ts/core'
 import { createMaster } from '@mooncake-ts/master'
 import { prometheus } from '@mooncake-ts/metrics-prometheus'
 import { rpc } from '@mooncake-ts/rpc'
-import { defaultHost, securityOf } from '../flags/common.js'
+import { hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import { MASTER_FLAGS } from '../flags/master.js'
 import { createLogger } from '../process/logging.js'
@@ -22,7 +22,10 @@ export async function runMaster(argv: readonly string[]): Promise<number> {
   if (invocation === HELP_SHOWN) return 0
   const { settings } = invocation
   const security = securityOf(settings)
-  const host = hostOf(settings, security)
+  const host = hostOf({ host: addressOf(settings) }, security)
+  if (Number(settings.client_crashed_ttl) <= Number(settings.client_ttl)) {
+    throw new MooncakeError('ERR_CONFIG', '--client_crashed_ttl: expected more than --client_ttl')
+  }
   const logger = createLogger(String(settings.log_level))
   const stopped = untilStopped()
   await using master = await createMaster({
@@ -46,12 +49,14 @@ export async function runMaster(argv: readonly string[]): Promise<number> {
 /** As in the reference system. */
 const REPORT_INTERVAL_MS = 10_000
 
-/** @throws ERR_CONFIG */
-function hostOf(settings: Settings, security: Security): string {
-  const name = String(settings.rpc_interface ?? '')
-  if (name === '') return String(settings.rpc_address ?? '') || defaultHost(security)
-  const address = networkInterfaces()[name]?.find(candidate => candidate.family === 'IPv4')
-  if (address == null)
-    throw new MooncakeError('ERR_CONFIG', `--rpc_interface: no interface ${name} with an IPv4 address`)
-  return address.address
+/** Empty where none was asked for. @throws ERR_CONFIG */
+function addressOf({ rpc_address: address, rpc_interface: name }: Settings): string {
+  if (name === '') return String(address)
+  const found = networkInterfaces()[String(name)]?.find(candidate => candidate.family === 'IPv4')
+  if (found == null)
+    throw new MooncakeError(
+      'ERR_CONFIG',
+      `--rpc_interface: no interface ${String(name)} with an IPv4 address`,
+    )
+  return found.address
 }

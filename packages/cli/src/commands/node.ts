@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import { METRICS, value, type Logger, type Metrics, type Security } from '@mooncake-ts/core'
+import { METRICS, MooncakeError, value, type Logger, type Metrics, type Security } from '@mooncake-ts/core'
 import { masterClient } from '@mooncake-ts/master'
 import { memory } from '@mooncake-ts/memory'
 import { PrometheusMetrics } from '@mooncake-ts/metrics-prometheus'
@@ -8,17 +8,20 @@ import { createStore, type StoreConfig } from '@mooncake-ts/store'
 import { dram } from '@mooncake-ts/tier-dram'
 import { tcp } from '@mooncake-ts/transport-tcp'
 import { CLIENT_FLAGS } from '../flags/client.js'
-import { defaultHost, securityOf } from '../flags/common.js'
+import { hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import { parseTiers } from '../flags/tiers.js'
 import { createLogger } from '../process/logging.js'
 import { serveMetrics } from '../process/metrics-server.js'
 import { untilStopped } from '../process/run.js'
 
-/** Bytes that one cached route takes, for `--route_cache_max_memory`: a key of 64 bytes, a Map entry and two small objects. */
+/** For `--route_cache_max_memory`: a key of 64 bytes, a Map entry and two small objects. */
 const ROUTE_BYTES = 300
 
 const KEY_LEASE_DEFAULT_MS = 5000
+
+/** A restarted master or peer is noticed within this. */
+const BACKOFF_MAX_MS = 1000
 
 /** `mooncake_client`: contributes tiers to the pool until it is told to stop. */
 export async function runNode(argv: readonly string[]): Promise<number> {
@@ -32,6 +35,10 @@ export async function runNode(argv: readonly string[]): Promise<number> {
   })
   if (invocation === HELP_SHOWN) return 0
   const { settings } = invocation
+  if (Number(settings.eviction_low_watermark_ratio) > Number(settings.eviction_high_watermark_ratio)) {
+    const message = '--eviction_low_watermark_ratio: expected at most --eviction_high_watermark_ratio'
+    throw new MooncakeError('ERR_CONFIG', message)
+  }
   const security = securityOf(settings)
   const name = nodeName(settings)
   const logger = createLogger(String(settings.log_level), { node: name })
@@ -40,13 +47,17 @@ export async function runNode(argv: readonly string[]): Promise<number> {
   await using _http = await serveMetrics(settings, security, metrics, logger)
   const stopped = untilStopped()
   const starting = new AbortController()
-  void stopped.then(signal => {
-    starting.abort(new Error(`stopped by ${signal}`))
+  void stopped.then(why => {
+    starting.abort(new MooncakeError('ERR_SHUTTING_DOWN', `Stopped by ${why}`))
   })
-  await using store = await createStore(config, { signal: starting.signal })
-  logger.info('Serving', { name: store.name, tiers: config.tiers?.length ?? 0 })
-  process.stdout.write(`READY name=${store.name}\n`)
-  logger.info(`Stopping: ${await stopped}`)
+  try {
+    await using store = await createStore(config, { signal: starting.signal })
+    logger.info('Serving', { name: store.name, tiers: config.tiers?.length ?? 0 })
+    process.stdout.write(`READY name=${store.name}\n`)
+    logger.info(`Stopping: ${await stopped}`)
+  } catch (error) {
+    if (error !== starting.signal.reason) throw error // Told to stop while it waited for the master.
+  }
   return 0
 }
 
@@ -76,7 +87,7 @@ export function nodeConfig(
         logger.warn(message)
       },
     }),
-    rpc: rpc({ listen: [`${host}:${Number(settings.client_rpc_port)}`] }),
+    rpc: rpc({ listen: [`${host}:${Number(settings.client_rpc_port)}`], backoffMaxMs: BACKOFF_MAX_MS }),
     transports: [tcp({ listen: `${host}:${Number(settings.port)}` })],
     tiers:
       tiers === ''
@@ -105,9 +116,4 @@ export function masterEndpoints(settings: Settings): string[] {
 function nodeName(settings: Settings): string {
   const name = String(settings.name ?? '')
   return name === '' ? `${hostname()}:${String(settings.client_rpc_port)}` : name
-}
-
-function hostOf(settings: Settings, security: Security): string {
-  const host = String(settings.host ?? '')
-  return host === '' ? defaultHost(security) : host
 }

@@ -1,19 +1,20 @@
 import { readFile, writeFile } from 'node:fs/promises'
-import { MooncakeError } from '@mooncake-ts/core'
+import { hasCode, MooncakeError } from '@mooncake-ts/core'
 import { masterClient } from '@mooncake-ts/master'
 import { rpc } from '@mooncake-ts/rpc'
 import { createStore, type Store } from '@mooncake-ts/store'
 import { tcp } from '@mooncake-ts/transport-tcp'
-import { MASTER_ADDRESS } from '../flags/client.js'
-import { COMMON_FLAGS, securityOf } from '../flags/common.js'
+import { LOCAL_HOST, MASTER_ADDRESS } from '../flags/client.js'
+import { commonFlags, hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import type { Flag } from '../flags/spec.js'
 import { createLogger } from '../process/logging.js'
 import { masterEndpoints } from './node.js'
 
-const QUIET_COMMON = COMMON_FLAGS.map(flag =>
-  flag.name === 'log_level' ? { ...flag, default: 'warn' } : flag,
-)
+/**
+ * What every command takes that talks to a running cluster; a person reads their output, so only failures are logged.
+ */
+const CONNECTION_FLAGS: readonly Flag[] = [...commonFlags('error'), MASTER_ADDRESS, LOCAL_HOST]
 
 interface ObjectCommand {
   readonly summary: string
@@ -29,7 +30,7 @@ export const OBJECT_COMMANDS: Readonly<Record<string, ObjectCommand>> = {
     summary: 'Put the bytes of a file under a key (- for standard input). An existing key keeps its value.',
     positionals: ['KEY', 'FILE'],
     flags: [
-      { name: 'replicas', type: 'int', help: 'Whole copies, each on another node', default: 1 },
+      { name: 'replicas', type: 'int', help: 'Whole copies, each on another node', default: 1, min: 1 },
       { name: 'upsert', type: 'bool', help: 'Replace an existing value', default: false },
     ],
     async run(store, [key, file], { replicas, upsert }) {
@@ -84,7 +85,7 @@ export const OBJECT_COMMANDS: Readonly<Record<string, ObjectCommand>> = {
     positionals: [],
     flags: [
       { name: 'prefix', type: 'string', help: 'Only keys that begin with it', default: '' },
-      { name: 'limit', type: 'int', help: 'So many at most', default: 1000 },
+      { name: 'limit', type: 'int', help: 'So many at most', default: 1000, min: 1 },
     ],
     async run(store, _positionals, { prefix, limit }) {
       for (const key of await store.list({ prefix: String(prefix), limit: Number(limit) })) say(key)
@@ -93,9 +94,14 @@ export const OBJECT_COMMANDS: Readonly<Record<string, ObjectCommand>> = {
   },
 }
 
+/** All flags of one command. */
+export function objectFlags(name: string): readonly Flag[] {
+  return [...CONNECTION_FLAGS, ...(OBJECT_COMMANDS[name]!.flags ?? [])]
+}
+
 export async function runObjectCommand(name: string, argv: readonly string[]): Promise<number> {
   const command = OBJECT_COMMANDS[name]!
-  const flags = [...QUIET_COMMON, MASTER_ADDRESS, ...(command.flags ?? [])]
+  const flags = objectFlags(name)
   const { summary, positionals } = command
   const invocation = loadSettings({
     program: `mooncake ${name}`,
@@ -110,24 +116,30 @@ export async function runObjectCommand(name: string, argv: readonly string[]): P
   return await command.run(store, invocation.positionals, invocation.settings)
 }
 
-/** A pure client: contributes nothing, reads and writes through others. */
+/**
+ * A pure client: contributes nothing, reads and writes through others.
+ *
+ * @throws ERR_CONFIG, ERR_UNAUTHENTICATED, ERR_MASTER_UNAVAILABLE with what to do about it
+ */
 export async function connect(settings: Settings, name = `cli-${process.pid}`): Promise<Store> {
   const endpoints = masterEndpoints(settings)
+  const security = securityOf(settings)
+  const host = hostOf(settings, security)
   try {
     return await createStore({
       name,
-      security: securityOf(settings),
+      security,
       logger: createLogger(String(settings.log_level)),
       master: masterClient({ endpoints }),
       rpc: rpc({ listen: [] }),
-      transports: [tcp()],
+      transports: [tcp({ listen: `${host}:0` })], // The owner of an object writes it into our memory.
       limits: { masterWaitMs: 5000 },
     })
   } catch (error) {
-    const reason =
-      error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error)
-    const message = `No cluster at ${endpoints.join(', ')}: ${reason}. Start mooncake_master, or name another one with --master_server_address.`
-    throw new MooncakeError('ERR_MASTER_UNAVAILABLE', message, { cause: error })
+    const { cause } = error as Error
+    if (!hasCode(cause, 'ERR_MASTER_UNAVAILABLE')) throw error
+    const message = `No cluster at ${endpoints.join(', ')}: ${(cause as Error).message}. Start mooncake_master, or name another one with --master_server_address.`
+    throw new MooncakeError('ERR_MASTER_UNAVAILABLE', message, { cause })
   }
 }
 

@@ -1,49 +1,61 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { formatBytes, GIB, MooncakeError, systemClock } from '@mooncake-ts/core'
-import { MASTER_ADDRESS } from '../flags/client.js'
-import { COMMON_FLAGS } from '../flags/common.js'
+import { formatBytes, GIB, systemClock } from '@mooncake-ts/core'
+import { LOCAL_HOST, MASTER_ADDRESS } from '../flags/client.js'
+import { commonFlags, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import type { Flag } from '../flags/spec.js'
 import { untilStopped } from '../process/run.js'
 import { programPath } from '../replay/child.js'
-import { LocalCluster } from '../replay/cluster.js'
+import { LOOPBACK, LocalCluster } from '../replay/cluster.js'
 import { Driver } from '../replay/driver.js'
 import { report, showProgress, type ReplayResult } from '../replay/report.js'
 import { generateConversations, readTrace, TOKENS_PER_BLOCK } from '../replay/workload.js'
 import { connect } from './objects.js'
 
-const REPLAY_FLAGS: readonly Flag[] = [
-  ...COMMON_FLAGS.map(flag => (flag.name === 'log_level' ? { ...flag, default: 'warn' } : flag)),
+/** Settings of `mooncake replay`. */
+export const REPLAY_FLAGS: readonly Flag[] = [
+  ...commonFlags('warn'),
   {
     name: MASTER_ADDRESS.name,
     type: 'string',
     default: '',
     help: 'Drive this running cluster instead of starting one',
   },
+  LOCAL_HOST,
   {
     name: 'trace',
     type: 'string',
     help: 'JSON-lines trace to replay; empty: generated conversations',
     default: '',
   },
-  { name: 'requests', type: 'int', help: 'Requests to replay at most', default: 1000 },
+  { name: 'requests', type: 'int', help: 'Requests to replay at most', default: 1000, min: 1 },
   {
     name: 'bytes_per_token',
     type: 'int',
     help: 'KV-cache bytes of one token; a block has 512 tokens',
     default: 256,
+    min: 1,
   },
-  { name: 'nodes', type: 'int', help: 'Data nodes to start', default: 2 },
-  { name: 'capacity', type: 'bytes', help: 'DRAM of each data node', default: GIB },
-  { name: 'replicas', type: 'int', help: 'Whole copies of each block, each on another node', default: 1 },
-  { name: 'concurrency', type: 'int', help: 'Requests under way at a time', default: 4 },
+  { name: 'nodes', type: 'int', help: 'Data nodes to start', default: 2, min: 1 },
+  { name: 'capacity', type: 'bytes', help: 'DRAM of each data node', default: GIB, min: 1 },
+  {
+    name: 'replicas',
+    type: 'int',
+    help: 'Whole copies of each block, each on another node',
+    default: 1,
+    min: 1,
+  },
+  { name: 'concurrency', type: 'int', help: 'Requests under way at a time', default: 4, min: 1 },
   { name: 'transport', type: 'string', help: 'How bytes move', default: 'tcp', choices: ['tcp'] },
   { name: 'json', type: 'string', help: 'File for the figures', default: '' },
   { name: 'keep', type: 'bool', help: 'Leave the cluster running and say how to talk to it', default: false },
 ]
 
-/** `mooncake replay`: one master, data nodes and a driver as processes of their own; or only the driver, for a cluster that runs. */
+/**
+ * `mooncake replay`: one master, data nodes and a driver as processes of their own; or only the driver, for a cluster
+ * that runs.
+ */
 export async function runReplay(argv: readonly string[]): Promise<number> {
   const summary = 'Replay a KV-cache workload through a cluster on this machine, every byte verified.'
   const invocation = loadSettings({
@@ -55,57 +67,76 @@ export async function runReplay(argv: readonly string[]): Promise<number> {
   })
   if (invocation === HELP_SHOWN) return 0
   const { settings } = invocation
-  for (const name of ['requests', 'bytes_per_token', 'nodes', 'capacity', 'replicas', 'concurrency']) {
-    if (Number(settings[name]) === 0) throw new MooncakeError('ERR_CONFIG', `--${name}: expected more than 0`)
-  }
   if (settings.master_server_address === '') return await replayInNewCluster(settings, argv)
   const result = await drive(settings)
-  if (process.send != null) {
-    process.send(result)
-    process.disconnect()
-    return 0
-  }
-  return await report(result, String(settings.json))
+  if (process.send == null) return await report(result, String(settings.json))
+  await new Promise(resolve => process.send!(result, resolve))
+  process.disconnect()
+  return 0
 }
 
 async function replayInNewCluster(settings: Settings, argv: readonly string[]): Promise<number> {
   const nodes = Number(settings.nodes)
   const capacityBytes = Number(settings.capacity)
+  const { secret } = securityOf(settings)
+  const env: Record<string, string> = secret == null ? {} : { MOONCAKE_CLUSTER_SECRET: secret }
+  const stopping = new AbortController()
+  const stopped = untilStopped().finally(() => {
+    stopping.abort()
+  })
   process.stdout.write(`Starting 1 master and ${nodes} data nodes of ${formatBytes(capacityBytes)}\n`)
-  let result: ReplayResult
+  let outcome: DriverOutcome
   {
-    await using cluster = await LocalCluster.start({ nodes, capacityBytes })
-    result = await runDriver(argv, cluster.masterEndpoint)
-    if (settings.keep === true) await keep(cluster)
+    await using cluster = await LocalCluster.start({ nodes, capacityBytes, env })
+    const target = [`--host=${LOOPBACK}`, `--master_server_address=${cluster.masterEndpoint}`]
+    outcome = await runDriver([...argv, ...target], stopping.signal)
+    if (settings.keep === true && !stopping.signal.aborted) {
+      sayHowToTalk(cluster)
+      await stopped
+    }
   }
-  return await report(result, String(settings.json))
+  return outcome.result == null ? outcome.exitCode : await report(outcome.result, String(settings.json))
+}
+
+interface DriverOutcome {
+  /** Absent when it failed, which it has told already. */
+  readonly result?: ReplayResult
+  readonly exitCode: number
 }
 
 /** The driver is a process of its own, as an inference engine would be. */
-async function runDriver(argv: readonly string[], masterEndpoint: string): Promise<ReplayResult> {
-  const args = [programPath('mooncake'), 'replay', ...argv, `--master_server_address=${masterEndpoint}`]
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+async function runDriver(argv: readonly string[], signal: AbortSignal): Promise<DriverOutcome> {
+  if (signal.aborted) return { exitCode: EXIT_STOPPED }
+  const child = spawn(process.execPath, [programPath('mooncake'), 'replay', ...argv], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
   const stop = (): boolean => child.kill('SIGTERM')
-  process.once('SIGINT', stop).once('SIGTERM', stop)
+  signal.addEventListener('abort', stop, { once: true })
   let result: ReplayResult | undefined
   child.on('message', message => {
     result = message as ReplayResult
   })
-  await once(child, 'exit')
-  process.off('SIGINT', stop).off('SIGTERM', stop)
-  if (result == null) throw new MooncakeError('ERR_INTERNAL', 'The driver ended without a result')
-  return result
+  // Its last message may come after its exit.
+  const [[code]] = (await Promise.all([once(child, 'exit'), once(child, 'disconnect')])) as [
+    [number | null],
+    unknown,
+  ]
+  signal.removeEventListener('abort', stop)
+  if (result != null) return { result, exitCode: 0 }
+  return { exitCode: code == null || code === 0 ? EXIT_STOPPED : code }
 }
+
+/** Of a replay that was ended before there was anything to report; as shells say it. */
+const EXIT_STOPPED = 130
 
 async function drive(settings: Settings): Promise<ReplayResult> {
   const requestsMax = Number(settings.requests)
   const blockBytes = Number(settings.bytes_per_token) * TOKENS_PER_BLOCK
   const trace = String(settings.trace)
   const stopping = new AbortController()
-  const stop = (): void => {
+  void untilStopped().then(() => {
     stopping.abort() // The first signal ends the replay early, but in good order.
-  }
-  process.once('SIGINT', stop).once('SIGTERM', stop)
+  })
   await using store = await connect(settings, `driver-${process.pid}`)
   const progress = showProgress(requestsMax, () => systemClock.nowMs())
   const driver = new Driver(store, {
@@ -133,8 +164,7 @@ async function drive(settings: Settings): Promise<ReplayResult> {
   return { counts: driver.counts, seconds, setting }
 }
 
-async function keep(cluster: LocalCluster): Promise<void> {
-  const { masterEndpoint, adminEndpoint } = cluster
+function sayHowToTalk({ masterEndpoint, adminEndpoint }: LocalCluster): void {
   process.stdout.write(
     [
       'The cluster stays up; Ctrl-C stops it. Talk to it with:',
@@ -146,5 +176,4 @@ async function keep(cluster: LocalCluster): Promise<void> {
       '',
     ].join('\n'),
   )
-  await untilStopped()
 }

@@ -1,4 +1,4 @@
-import { COMMON_FLAGS } from './common.js'
+import { commonFlags } from './common.js'
 import { notBuilt, type Flag } from './spec.js'
 
 /** Where the master is; `mooncake put` and its like have only this. */
@@ -10,9 +10,18 @@ export const MASTER_ADDRESS: Flag = {
   env: 'MOONCAKE_MASTER',
 }
 
+/** Where other nodes reach this process. */
+export const LOCAL_HOST: Flag = {
+  name: 'host',
+  type: 'string',
+  help: 'Address that the listeners bind; empty: loopback, or all interfaces with a cluster secret',
+  default: '',
+  env: 'MOONCAKE_LOCAL_HOSTNAME',
+}
+
 /** Settings of `mooncake_client`, a process that contributes tiers to the pool. */
 export const CLIENT_FLAGS: readonly Flag[] = [
-  ...COMMON_FLAGS,
+  ...commonFlags('info'),
   MASTER_ADDRESS,
   {
     name: 'deployment_mode',
@@ -27,13 +36,7 @@ export const CLIENT_FLAGS: readonly Flag[] = [
     help: 'Name of the node, unique in the cluster; empty: host name and RPC port',
     default: '',
   },
-  {
-    name: 'host',
-    type: 'string',
-    help: 'Address that the listeners bind; empty: loopback, or all interfaces with a cluster secret',
-    default: '',
-    env: 'MOONCAKE_LOCAL_HOSTNAME',
-  },
+  LOCAL_HOST,
   { name: 'port', type: 'port', help: 'Port of the data plane, where payload bytes go', default: 50052 },
   {
     name: 'client_rpc_port',
@@ -60,6 +63,7 @@ export const CLIENT_FLAGS: readonly Flag[] = [
     type: 'bytes',
     help: 'DRAM that this node contributes when no tiers are given',
     default: 4 * 2 ** 30,
+    min: 1,
     env: 'MOONCAKE_GLOBAL_SEGMENT_SIZE',
   },
   {
@@ -67,6 +71,7 @@ export const CLIENT_FLAGS: readonly Flag[] = [
     type: 'int',
     help: 'Stripes of per-key locks',
     default: 1024,
+    min: 1,
     env: 'MOONCAKE_DM_LOCK_SHARD_COUNT',
   },
   {
@@ -75,7 +80,13 @@ export const CLIENT_FLAGS: readonly Flag[] = [
     help: 'Memory for cached routes, at about 300 bytes each',
     default: 300 * 2 ** 20,
   },
-  { name: 'route_cache_ttl_ms', type: 'durationMs', help: 'How long a route is trusted', default: 60_000 },
+  {
+    name: 'route_cache_ttl_ms',
+    type: 'durationMs',
+    help: 'How long a route is trusted',
+    default: 60_000,
+    min: 1,
+  },
   {
     name: 'p2p_transfer_direction_mode',
     type: 'string',

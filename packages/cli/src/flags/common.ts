@@ -4,7 +4,11 @@ import type { Settings } from './load.js'
 import type { Flag } from './spec.js'
 
 /** Settings that every program has. */
-export const COMMON_FLAGS: readonly Flag[] = [
+export function commonFlags(logLevel: string): readonly Flag[] {
+  return [...SECURITY_FLAGS, { ...LOG_LEVEL, default: logLevel }]
+}
+
+const SECURITY_FLAGS: readonly Flag[] = [
   { name: 'config_path', type: 'string', help: 'YAML or JSON file with these settings', default: '' },
   {
     name: 'cluster_secret',
@@ -25,15 +29,15 @@ export const COMMON_FLAGS: readonly Flag[] = [
     default: false,
     env: 'MOONCAKE_ALLOW_INSECURE',
   },
-  {
-    name: 'log_level',
-    type: 'string',
-    help: 'Lines below this level are left out',
-    default: 'info',
-    choices: ['debug', 'info', 'warn', 'error', 'silent'],
-    env: 'MC_LOG_LEVEL',
-  },
 ]
+
+const LOG_LEVEL: Flag = {
+  name: 'log_level',
+  type: 'string',
+  help: 'Lines below this level are left out',
+  choices: ['debug', 'info', 'warn', 'error', 'silent'],
+  env: 'MC_LOG_LEVEL',
+}
 
 /** @throws ERR_CONFIG */
 export function securityOf(settings: Settings): Security {
@@ -43,8 +47,12 @@ export function securityOf(settings: Settings): Security {
   return secret == null || secret === '' ? { allowInsecure } : { secret: String(secret), allowInsecure }
 }
 
-/** All interfaces where that is safe or was asked for; else loopback, which the listeners say in the log. */
-export function defaultHost(security: Security): string {
+/**
+ * The host that listeners bind: what was asked for, else all interfaces where that is safe or was allowed, else
+ * loopback, which the listeners say in the log.
+ */
+export function hostOf({ host }: Settings, security: Security): string {
+  if (host != null && host !== '') return String(host)
   return security.secret != null || security.allowInsecure ? '0.0.0.0' : '127.0.0.1'
 }
 

@@ -50,23 +50,33 @@ export function loadSettings(input: LoadInput): Invocation | typeof HELP_SHOWN {
   return { settings, positionals }
 }
 
+/** `--name`, `-name`, with `=value` or without; values may have lines. */
+const FLAG = /^--?([a-z][a-z0-9_-]+)(=.*)?$/is
+
 /** gflags' spellings (`-rpc_port=1`, `--rpc-port 1`, `--noenable_x`) in commander's. */
 function normalize(argv: readonly string[], flags: readonly Flag[]): string[] {
-  const bools = new Set(flags.filter(flag => flag.type === 'bool').map(flag => flag.name))
-  return argv.flatMap((argument, index) => {
-    const match = /^--?([a-z][a-z0-9_-]+)(=.*)?$/i.exec(argument)
-    if (match == null) return [argument]
-    const name = match[1]!.replaceAll('-', '_')
-    const value = match[2] ?? ''
-    const positive = name.replace(/^no_?/, '')
-    if (value === '' && !bools.has(name) && bools.has(positive)) return [`--${positive}=false`]
-    const next = argv[index + 1]
-    if (bools.has(name) && value === '') {
-      // A bare boolean is true; but `--flag false` is what people write as well.
-      return /^(true|false)$/i.test(next ?? '') ? [`--${name}`] : [`--${name}=true`]
+  const types = new Map(flags.map(flag => [flag.name, flag.type]))
+  const words = [...argv]
+  const normal: string[] = []
+  while (words.length > 0) {
+    const word = words.shift()!
+    if (word === '--') return [...normal, word, ...words]
+    const match = FLAG.exec(word)
+    if (match == null) {
+      normal.push(word)
+      continue
     }
-    return [`--${name}${value}`]
-  })
+    const name = match[1]!.replaceAll('-', '_')
+    const negated = name.replace(/^no_?/, '')
+    if (match[2] != null) normal.push(`--${name}${match[2]}`)
+    else if (types.get(name) === 'bool') {
+      // A bare boolean is true; but `--flag false` is what people write as well.
+      const value = /^(true|false)$/i.test(words[0] ?? '') ? words.shift()! : 'true'
+      normal.push(`--${name}=${value}`)
+    } else if (types.has(name)) normal.push(words.length === 0 ? `--${name}` : `--${name}=${words.shift()!}`)
+    else normal.push(types.get(negated) === 'bool' ? `--${negated}=false` : `--${name}`)
+  }
+  return normal
 }
 
 interface Parsed {
@@ -114,7 +124,7 @@ function readConfig(path: string, flags: readonly Flag[]): Record<string, unknow
   let content: unknown
   try {
     const text = readFileSync(path, 'utf8')
-    content = extname(path) === '.json' ? JSON.parse(text) : parseYaml(text)
+    content = extname(path) === '.json' ? JSON.parse(text) : parseYaml(text, { prettyErrors: false })
   } catch (error) {
     throw new MooncakeError(
       'ERR_CONFIG',

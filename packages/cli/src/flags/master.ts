@@ -1,9 +1,12 @@
-import { COMMON_FLAGS } from './common.js'
+import { commonFlags } from './common.js'
 import { notBuilt, type Flag } from './spec.js'
 
-/** Settings of `mooncake_master`, with the reference system's names and, where nothing else is said in its README, its defaults. */
+/**
+ * Settings of `mooncake_master`, with the names and, where the README says nothing else, the defaults of the reference
+ * system.
+ */
 export const MASTER_FLAGS: readonly Flag[] = [
-  ...COMMON_FLAGS,
+  ...commonFlags('info'),
   {
     name: 'deployment_mode',
     type: 'string',
@@ -43,12 +46,14 @@ export const MASTER_FLAGS: readonly Flag[] = [
     type: 'int',
     help: 'Seconds without a heartbeat until a node is DISCONNECTION',
     default: 10,
+    min: 2,
   },
   {
     name: 'client_crashed_ttl',
     type: 'int',
     help: 'Seconds without a heartbeat until a node is CRASHED and its routes are dropped',
     default: 30,
+    min: 3,
   },
   {
     name: 'max_client_per_key',

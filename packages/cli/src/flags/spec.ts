@@ -2,7 +2,10 @@ import { MooncakeError, parseBytes, parseDurationMs } from '@mooncake-ts/core'
 
 export type FlagValue = string | number | boolean
 
-/** One setting: it can come from the command line, the environment or a config file, and is checked in the same way everywhere. */
+/**
+ * One setting: it can come from the command line, the environment or a config file, and is checked in the same way
+ * everywhere.
+ */
 export interface Flag {
   /** With underscores, as in the reference system; hyphens are accepted too. */
   readonly name: string
@@ -11,14 +14,19 @@ export interface Flag {
   readonly default?: FlagValue
   readonly env?: string
   readonly choices?: readonly string[]
+  /** The least that makes sense, of a number. */
+  readonly min?: number
   /**
-   * Known from the reference system but not built: any value but this one (which asks for nothing) is refused with a sentence, because a
-   * flag that is silently ignored is worse than one that is missing.
+   * Known from the reference system but not built: any value but this one (which asks for nothing) is refused with a
+   * sentence, because a flag that is silently ignored is worse than one that is missing.
    */
   readonly notBuilt?: { readonly inert?: FlagValue; readonly instead?: string }
 }
 
-/** @param inert the value that asks for nothing, so that it may be given @param instead what to do, as a sentence */
+/**
+ * @param inert the value that asks for nothing, so that it may be given
+ * @param instead what to do, as a sentence
+ */
 export function notBuilt(name: string, type: Flag['type'], inert?: FlagValue, instead?: string): Flag {
   return {
     name,
@@ -45,6 +53,12 @@ export function checkValue(flag: Flag, raw: unknown, where: string): FlagValue {
     throw new MooncakeError(
       'ERR_CONFIG',
       `${where}: expected ${WANTED[flag.type]}, got ${JSON.stringify(raw)}`,
+    )
+  }
+  if (flag.min != null && Number(value) < flag.min) {
+    throw new MooncakeError(
+      'ERR_CONFIG',
+      `${where}: expected at least ${flag.min}, got ${JSON.stringify(raw)}`,
     )
   }
   if (flag.choices != null && !flag.choices.includes(String(value))) {

@@ -1,10 +1,13 @@
 import { createServer, type Server } from 'node:http'
 import { once } from 'node:events'
 import { assertMayBind, MooncakeError, type Logger, type Metrics, type Security } from '@mooncake-ts/core'
-import { defaultHost } from '../flags/common.js'
+import { hostOf } from '../flags/common.js'
 import type { Settings } from '../flags/load.js'
 
-/** `/health` and `/metrics` of a node, where `--enable_http_server` asks for them. @throws ERR_ADDRESS_IN_USE, ERR_INSECURE_BIND */
+/**
+ * `/health` and `/metrics` of a node, where `--enable_http_server` asks for them.
+ * @throws ERR_ADDRESS_IN_USE, ERR_INSECURE_BIND
+ */
 export async function serveMetrics(
   settings: Settings,
   security: Security,
@@ -12,7 +15,7 @@ export async function serveMetrics(
   logger: Logger,
 ): Promise<AsyncDisposable> {
   if (settings.enable_http_server !== true) return { [Symbol.asyncDispose]: () => Promise.resolve() }
-  const host = String(settings.host ?? '') || defaultHost(security)
+  const host = hostOf(settings, security)
   const port = Number(settings.http_port)
   assertMayBind(security, host)
   const server = createServer((request, response) => {

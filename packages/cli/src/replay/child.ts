@@ -1,5 +1,4 @@
-import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
-import { once } from 'node:events'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { openSync, closeSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -9,30 +8,70 @@ import { MooncakeError } from '@mooncake-ts/core'
 const READY_TIMEOUT_MS = 30_000
 const STOP_TIMEOUT_MS = 10_000
 
-/** One server process of a local cluster, with its log in a file. */
+export interface ServerOptions {
+  /** In messages, and of its log file. */
+  readonly name: string
+  readonly logDir: string
+  /** On top of the environment of this process. */
+  readonly env?: Readonly<Record<string, string>>
+  /** What runs the program, e.g. `ip netns exec blue`. @defaultValue nothing */
+  readonly wrapper?: readonly string[]
+}
+
+/** How a process ended: by its exit code, or by a signal. */
+export interface ExitStatus {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+/**
+ * One server process of a local cluster, with its log in a file. It has a session of its own, so that Ctrl-C
+ * reaches only the process that stops it in order; and a channel, by whose end it knows that this process is gone.
+ */
 export class ServerProcess {
   readonly name: string
   readonly logPath: string
+  readonly exited: Promise<ExitStatus>
   readonly #child: ChildProcess
 
   private constructor(name: string, logPath: string, child: ChildProcess) {
     this.name = name
     this.logPath = logPath
     this.#child = child
+    this.exited = new Promise(resolve => {
+      child.once('exit', (code, signal) => {
+        resolve({ code, signal })
+      })
+      child.once('error', () => {
+        resolve({ code: null, signal: null }) // It never ran.
+      })
+    })
   }
 
-  /** Settles when the program has printed its `READY` line; gives the fields of that line. @throws ERR_PLUGIN_START with the end of its log */
+  /**
+   * Settles when the program has printed its `READY` line; gives the fields of that line.
+   *
+   * @throws ERR_PLUGIN_START with the end of its log
+   */
   static async start(
     program: string,
     argv: readonly string[],
-    options: { readonly name: string; readonly logDir: string },
+    options: ServerOptions,
   ): Promise<[server: ServerProcess, ready: Readonly<Record<string, string>>]> {
-    const logPath = join(options.logDir, `${options.name}.log`)
+    const { name, logDir, env, wrapper = [] } = options
+    const logPath = join(logDir, `${name}.log`)
     const log = openSync(logPath, 'a')
-    const stdio: StdioOptions = ['ignore', 'pipe', log]
-    const child = spawn(process.execPath, [programPath(program), ...argv], { stdio })
+    const [command, ...args] = [...wrapper, process.execPath, programPath(program), ...argv] as [
+      string,
+      ...string[],
+    ]
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'pipe', log, 'ipc'],
+      detached: true,
+      env: { ...process.env, ...env },
+    })
     closeSync(log)
-    const server = new ServerProcess(options.name, logPath, child)
+    const server = new ServerProcess(name, logPath, child)
     try {
       return [server, await server.#ready()]
     } catch (error) {
@@ -45,14 +84,25 @@ export class ServerProcess {
     return this.#child.pid!
   }
 
+  /** Whether it has not ended. */
+  get running(): boolean {
+    return this.#child.pid != null && this.#child.exitCode == null && this.#child.signalCode == null
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
   /** Asks it to stop, and makes it after a while. */
-  async stop(): Promise<void> {
-    if (this.#child.exitCode != null || this.#child.signalCode != null) return
-    const exited = once(this.#child, 'exit')
-    this.#child.kill('SIGTERM')
-    const force = setTimeout(() => this.#child.kill('SIGKILL'), STOP_TIMEOUT_MS)
-    await exited
+  async stop(): Promise<ExitStatus> {
+    if (!this.running) return await this.exited
+    this.kill('SIGTERM')
+    const force = setTimeout(() => {
+      this.kill('SIGKILL')
+    }, STOP_TIMEOUT_MS)
+    const status = await this.exited
     clearTimeout(force)
+    return status
   }
 
   async #ready(): Promise<Record<string, string>> {

@@ -3,10 +3,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ServerProcess } from './child.js'
 
+/** Also with a secret, which would let servers listen everywhere. */
+export const LOOPBACK = '127.0.0.1'
+
 export interface LocalClusterOptions {
   readonly nodes: number
   /** DRAM of each node. */
   readonly capacityBytes: number
+  /** On top of the environment of this process, for all of them. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 /** A master and data nodes as processes on loopback, on free ports. */
@@ -23,14 +28,15 @@ export class LocalCluster implements AsyncDisposable {
     this.logDir = init.logDir
   }
 
-  static async start({ nodes, capacityBytes }: LocalClusterOptions): Promise<LocalCluster> {
+  static async start({ nodes, capacityBytes, env = {} }: LocalClusterOptions): Promise<LocalCluster> {
     const logDir = await mkdtemp(join(tmpdir(), 'mooncake-'))
     const servers: ServerProcess[] = []
     try {
-      const masterArgs = ['--port=0', '--metrics_port=0', '--deployment_mode=P2P']
+      const masterArgs = ['--port=0', '--metrics_port=0', `--rpc_address=${LOOPBACK}`]
       const [master, ready] = await ServerProcess.start('mooncake_master', masterArgs, {
         name: 'master',
         logDir,
+        env,
       })
       servers.push(master)
       const [masterEndpoint, adminEndpoint] = [ready.rpc!, ready.http!]
@@ -38,6 +44,7 @@ export class LocalCluster implements AsyncDisposable {
         tiers: [{ type: 'DRAM', capacity: capacityBytes, priority: 100, allocator_type: 'OFFSET' }],
       })
       const common = [
+        `--host=${LOOPBACK}`,
         '--port=0',
         '--client_rpc_port=0',
         `--master_server_address=${masterEndpoint}`,
@@ -49,6 +56,7 @@ export class LocalCluster implements AsyncDisposable {
           const [server] = await ServerProcess.start('mooncake_client', [`--name=${name}`, ...common], {
             name,
             logDir,
+            env,
           })
           servers.push(server)
         }),
@@ -57,6 +65,7 @@ export class LocalCluster implements AsyncDisposable {
       return new LocalCluster({ masterEndpoint, adminEndpoint, servers, logDir })
     } catch (error) {
       await stopAll(servers)
+      await rm(logDir, { recursive: true, force: true })
       throw error
     }
   }

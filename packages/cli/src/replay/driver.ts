@@ -1,4 +1,11 @@
-import { hasCode, isRetryable, type Completion, type Region, type Slice } from '@mooncake-ts/core'
+import {
+  asMooncakeError,
+  hasCode,
+  isRetryable,
+  type Completion,
+  type Region,
+  type Slice,
+} from '@mooncake-ts/core'
 import type { Store } from '@mooncake-ts/store'
 import { BlockContent } from './blocks.js'
 import type { ReplayRequest } from './workload.js'
@@ -33,8 +40,8 @@ export interface ReplayCounts {
 const FAILURES_KEPT = 5
 
 /**
- * What an inference engine does with the pool, request by request: one batched `exists` over the blocks of the prompt, get the leading hits, put
- * the rest. Every byte that comes back is compared with what was put.
+ * What an inference engine does with the pool, request by request: one batched `exists` over the blocks of the prompt,
+ * get the leading hits, put the rest. Every byte that comes back is compared with what was put.
  */
 export class Driver {
   readonly counts: ReplayCounts = {
@@ -70,7 +77,10 @@ export class Driver {
       return next.done === true ? undefined : next.value
     }
     // An async generator answers one `next` after another by itself, so workers may share it.
-    await Promise.all(Array.from({ length: this.#options.concurrency }, () => this.#work(take)))
+    const workers = Array.from({ length: this.#options.concurrency }, () => this.#work(take))
+    for (const ended of await Promise.allSettled(workers)) {
+      if (ended.status === 'rejected') throw ended.reason // Another one may still have been at work.
+    }
   }
 
   async #work(take: () => Promise<ReplayRequest | undefined>): Promise<void> {
@@ -82,7 +92,9 @@ export class Driver {
           buffer?.close()
           buffer = this.#store.createRegion(Math.max(neededBytes, 2 ** 20))
         }
-        await this.#replay(request.blockIds, buffer)
+        await this.#replay(request.blockIds, buffer).catch((error: unknown) => {
+          this.#fail('request', asMooncakeError(error))
+        })
       }
     } finally {
       buffer?.close()

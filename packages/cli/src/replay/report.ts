@@ -4,6 +4,9 @@ import Table from 'cli-table3'
 import { formatBytes } from '@mooncake-ts/core'
 import type { ReplayCounts } from './driver.js'
 
+/** No line between rows. */
+const COMPACT = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' }
+
 export interface ReplayResult {
   readonly counts: ReplayCounts
   readonly seconds: number
@@ -50,7 +53,7 @@ export async function report(result: ReplayResult, jsonPath: string): Promise<nu
   const { counts, seconds, setting } = result
   const rate = (bytes: number): string =>
     `${formatBytes(bytes)} (${formatBytes(Math.round(bytes / seconds))}/s)`
-  const table = new Table({ head: ['replay', ''], style: { head: [], border: [] } })
+  const table = new Table({ chars: COMPACT, head: ['replay', ''], style: { head: [], border: [] } })
   table.push(
     ...Object.entries(setting).map(([name, value]) => [name, String(value)]),
     [

@@ -18,6 +18,12 @@ export interface Region {
    * @throws ERR_SLICE_OUT_OF_BOUNDS, ERR_REGION_CLOSED
    */
   view(offset: number, byteLength: number): Uint8Array
+  /**
+   * Takes the pages from the system now, off the JavaScript thread, rather than at the first touch of each. The
+   * bytes stay what they are. `close` ends it; nothing touches the pages any more when it settles.
+   * @throws ERR_OUT_OF_MEMORY, ERR_REGION_CLOSED
+   */
+  prefault?(): Promise<void>
   /** Runs when `close` is called, so that transports can forget what they registered. */
   onClose(listener: () => void): void
   /** Gives up this handle. The memory goes when the last operation in flight has let go of it. Idempotent. */

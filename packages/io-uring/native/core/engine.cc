@@ -179,10 +179,12 @@ void Engine::shutDown() {
       recycle(operation);
     }
     if (inFlight() == 0) break;
+    // First look: a callback that could not run any more has silenced the doorbell, and taken nothing.
+    refreshEnded();
+    if (!ended_.empty()) continue;
     pollfd wait{doorbell(), POLLIN, 0};
     poll(&wait, 1, -1);
     completions_.silence();
-    refreshEnded();
   }
   memory_.releaseAll();
   rings_.clear();

@@ -33,6 +33,7 @@ private:
   void fillEntries();
   void endQueued(OperationList &ended);
   void complete(uint64_t userData, int32_t result, OperationList &ended);
+  void cancelAnswered(uint32_t index, int32_t result);
   void end(Operation &operation, OperationList &ended);
 
   Uring ring_;

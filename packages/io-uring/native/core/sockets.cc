@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -16,6 +17,18 @@ namespace {
 
 int setOption(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof value) < 0 ? -errno : 0;
+}
+
+// Three probes that fit into the idle time once more: a vanished peer is noticed after twice that time.
+int setKeepAlive(int fd, int seconds) {
+  constexpr int probes = 3;
+  const int error = setOption(fd, SOL_SOCKET, SO_KEEPALIVE, seconds > 0 ? 1 : 0);
+  if (error != 0 || seconds == 0) return error;
+  if (const int idle = setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds); idle != 0) return idle;
+  if (const int interval = setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, seconds / probes)); interval != 0) {
+    return interval;
+  }
+  return setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, probes);
 }
 
 template <typename Address> Address *as(sockaddr_storage &storage) { return reinterpret_cast<Address *>(&storage); }
@@ -65,6 +78,10 @@ int setSocketOptions(int fd, const SocketOptions &options) {
   if (error == 0 && options.noDelay >= 0) {
     error = setOption(fd, IPPROTO_TCP, TCP_NODELAY, options.noDelay);
     // A unix socket never delays.
+    if (error == -EOPNOTSUPP) error = 0;
+  }
+  if (error == 0 && options.keepAliveSeconds >= 0) {
+    error = setKeepAlive(fd, options.keepAliveSeconds);
     if (error == -EOPNOTSUPP) error = 0;
   }
   return error;

@@ -23,6 +23,8 @@ struct SocketOptions {
   int sendBufferBytes = -1;
   int receiveBufferBytes = -1;
   int noDelay = -1;
+  // Idle time before the peer is probed; 0 turns probing off.
+  int keepAliveSeconds = -1;
 };
 
 int setSocketOptions(int fd, const SocketOptions &options);

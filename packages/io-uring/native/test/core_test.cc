@@ -66,12 +66,15 @@ struct Fixture {
       for (size_t i = 0; i < drained; i++) {
         CHECK(results.emplace(static_cast<int64_t>(pairs[2 * i]), pairs[2 * i + 1]).second);
       }
-      if (drained > 0) continue;
-      pollfd doorbell{engine.doorbell(), POLLIN, 0};
-      CHECK(poll(&doorbell, 1, 5000) == 1);
-      engine.silenceDoorbell();
+      if (drained == 0) awaitDoorbell();
     }
     return results;
+  }
+
+  void awaitDoorbell() {
+    pollfd doorbell{engine.doorbell(), POLLIN, 0};
+    CHECK(poll(&doorbell, 1, 5000) == 1);
+    engine.silenceDoorbell();
   }
 
   Engine engine;
@@ -194,6 +197,35 @@ void testFiles(Fixture &fixture) {
   close(fd);
 }
 
+// One enter runs only some of the work that the kernel has deferred. Here the first of it ends nothing, and nothing rings
+// for the rest.
+void testDeferredWorkThatEndsNothing(Fixture &fixture) {
+  constexpr size_t kPairs = 64;
+  constexpr size_t kFinished = 24;
+  Buffer buffer(2 * kPairs);
+  const double slot = fixture.engine.memory().attach(buffer.memory());
+  int pairs[kPairs][2];
+  for (size_t i = 0; i < kPairs; i++) {
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pairs[i]) == 0);
+    CHECK(fixture.transfer(Opcode::recv, pairs[i][0], kWaitAll, {slot, 2.0 * static_cast<double>(i), 2}) >= 0);
+  }
+  // All are waiting when this one has ended.
+  CHECK(fixture.engine.prepare(fixture.ring, Opcode::nop, 0, 0) >= 0);
+  CHECK(fixture.wait(1).size() == 1);
+  for (const auto &pair : pairs) CHECK(send(pair[1], "a", 1, 0) == 1);
+  fixture.engine.silenceDoorbell();
+  CHECK(!fixture.engine.hasEnded());
+  for (size_t i = kPairs - kFinished; i < kPairs; i++) CHECK(send(pairs[i][1], "b", 1, 0) == 1);
+  for (const auto &[index, result] : fixture.wait(kFinished)) CHECK(result == 2);
+  fixture.engine.cancelAll();
+  fixture.wait(kPairs - kFinished);
+  fixture.engine.memory().detach(static_cast<uint32_t>(slot));
+  for (const auto &pair : pairs) {
+    close(pair[0]);
+    close(pair[1]);
+  }
+}
+
 void testShutDownWithWork(bool uring, uint32_t ring) {
   Buffer buffer(8 << 20);
   {
@@ -216,6 +248,7 @@ void testEngine(bool uring, uint32_t ring) {
     testRefusals(fixture);
     testCancelAndDetach(fixture);
     testCancelRaces(fixture);
+    testDeferredWorkThatEndsNothing(fixture);
     testFiles(fixture);
   }
   for (int i = 0; i < 20; i++) testShutDownWithWork(uring, ring);

@@ -10,7 +10,7 @@ import {
   type IoEngine,
   type Ring,
 } from '@mooncake-ts/io-uring'
-import { createRegion } from '@mooncake-ts/memory'
+import { createRegion, wrapBuffer } from '@mooncake-ts/memory'
 
 const MIB = 1 << 20
 const [scenario, kind, place] = (isMainThread ? process.argv.slice(2) : workerData) as [
@@ -38,14 +38,15 @@ function connect(): Promise<Setup> {
 }
 
 /**
- * Idle receives, a send that nobody reads, and one that is being received: into a Region and into bytes of
- * the heap.
+ * Idle receives, a send that nobody reads, and one that is being received: into Regions, one of them over bytes
+ * of the heap, which the memory package waits for at the end of a worker, and into bytes of the heap.
  */
 async function leaveWorkInFlight(): Promise<IoEngine> {
   const { engine, ring, client, server } = await connect()
   const region = createRegion({ byteLength: 64 * MIB })
+  const wrapped = wrapBuffer(new Uint8Array(MIB))
   const slots = [engine.attach(region), engine.attach(new Uint8Array(64 * MIB))] as const
-  ring.recv(client, [slots[1], 0, MIB], () => {})
+  ring.recv(client, [engine.attach(wrapped), 0, MIB], () => {})
   ring.send(client, [slots[0], 0, 64 * MIB], () => {})
   ring.recv(server, [slots[1], 0, 64 * MIB], () => {}, { waitAll: true })
   ring.submit()
@@ -53,6 +54,8 @@ async function leaveWorkInFlight(): Promise<IoEngine> {
   const slot = other.engine.attach(region)
   other.ring.send(other.client, [slot, 0, 64 * MIB], () => {})
   other.ring.recv(other.client, [slot, 0, MIB], () => {})
+  // The end of a worker runs cleanup hooks in reverse: this engine's before that of memory, the first one's after it.
+  other.ring.recv(other.server, [other.engine.attach(wrapped), 0, MIB], () => {}, { waitAll: true })
   other.ring.submit()
   region.close()
   return engine

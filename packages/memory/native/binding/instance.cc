@@ -104,7 +104,26 @@ void Instance::OnRing() {
     ContinueTeardown();
     return;
   }
-  PoolBinding::SettleAll(env_, pools_);
+  if (!pools_.empty() || !prefaults_.idle()) SettleAll();
+}
+
+/* Everything that has ended, with one turn of the microtask queue. */
+void Instance::SettleAll() {
+  napi_handle_scope handles = nullptr;
+  if (napi_open_handle_scope(env_, &handles) != napi_ok) return;
+  napi_value name = nullptr;
+  napi_async_context context = nullptr;
+  napi_callback_scope scope = nullptr;
+  napi_create_string_utf8(env_, "mooncake-memory", NAPI_AUTO_LENGTH, &name);
+  if (napi_async_init(env_, nullptr, name, &context) == napi_ok) {
+    if (napi_open_callback_scope(env_, nullptr, context, &scope) == napi_ok) {
+      for (PoolBinding* pool : pools_) pool->Settle(env_);
+      prefaults_.Settle(env_);
+      napi_close_callback_scope(env_, scope);
+    }
+    napi_async_destroy(env_, context);
+  }
+  napi_close_handle_scope(env_, handles);
 }
 
 /* The environment is ending. Our threads stop here. Buffers that other addons still use keep it waiting: V8 would free
@@ -112,6 +131,7 @@ void Instance::OnRing() {
 void Instance::BeginTeardown(napi_async_cleanup_hook_handle hook) {
   teardown_ = hook;
   for (PoolBinding* pool : pools_) pool->Abandon();
+  prefaults_.Abandon();
   for (auto& [id, wrapped] : wrapped_) wrapped.region->Close();
   HoldLoop();
   const auto on_timeout = [](uv_timer_t*) {

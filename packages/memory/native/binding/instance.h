@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../core/region.h"
+#include "prefault_binding.h"
 
 namespace mooncake {
 
@@ -19,7 +20,7 @@ class PoolBinding;
 /* What one addon instance (one JavaScript thread) shares with the things that it made, which may outlive it.
  *
  * Worker threads and releases of wrapped bytes end anywhere; what follows belongs on the JavaScript thread. They ring
- * (one uv_async_t, so that many rings become one wake-up), and OnRing settles the pools and drops the references. */
+ * (one uv_async_t, so that many rings become one wake-up), and OnRing settles what has ended and drops the references. */
 class Instance : public std::enable_shared_from_this<Instance> {
  public:
   /* Opens the instance of `env`, and has it closed when the environment ends. */
@@ -36,6 +37,7 @@ class Instance : public std::enable_shared_from_this<Instance> {
 
   void AddPool(PoolBinding* pool) { pools_.insert(pool); }
   void RemovePool(PoolBinding* pool) { pools_.erase(pool); }
+  PrefaultBinding& prefaults() { return prefaults_; }
 
   /* Keeps the event loop alive while something is in flight. */
   void HoldLoop();
@@ -53,6 +55,7 @@ class Instance : public std::enable_shared_from_this<Instance> {
 
   explicit Instance(Napi::Env env) : env_(env) {}
   void OnRing();
+  void SettleAll();
   void ForgetWrapped(uint64_t id);
   void DropForgotten();
   void BeginTeardown(napi_async_cleanup_hook_handle hook);
@@ -61,6 +64,7 @@ class Instance : public std::enable_shared_from_this<Instance> {
   const napi_env env_;
   const std::shared_ptr<RegionStats> stats_ = std::make_shared<RegionStats>();
   std::set<PoolBinding*> pools_;
+  PrefaultBinding prefaults_{*this};
   std::map<uint64_t, Wrapped> wrapped_;
   uint64_t next_wrapped_id_ = 0;
   uint64_t loop_holders_ = 0;

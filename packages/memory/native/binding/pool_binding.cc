@@ -140,24 +140,6 @@ Napi::Value PoolBinding::Post(Napi::Env env, std::shared_ptr<Batch> batch) {
   return Napi::Value(env, promise);
 }
 
-void PoolBinding::SettleAll(napi_env env, const std::set<PoolBinding*>& pools) {
-  if (pools.empty()) return;
-  napi_handle_scope handles = nullptr;
-  if (napi_open_handle_scope(env, &handles) != napi_ok) return;
-  napi_value name = nullptr;
-  napi_async_context context = nullptr;
-  napi_callback_scope scope = nullptr;
-  napi_create_string_utf8(env, "mooncake-copy", NAPI_AUTO_LENGTH, &name);
-  if (napi_async_init(env, nullptr, name, &context) == napi_ok) {
-    if (napi_open_callback_scope(env, nullptr, context, &scope) == napi_ok) {
-      for (PoolBinding* pool : pools) pool->Settle(env);
-      napi_close_callback_scope(env, scope);
-    }
-    napi_async_destroy(env, context);
-  }
-  napi_close_handle_scope(env, handles);
-}
-
 /* Statuses are not looked at: they fail only where JavaScript is being terminated, and then nobody waits. */
 void PoolBinding::Settle(napi_env env) {
   for (const auto& batch : pool_->TakeFinished()) {

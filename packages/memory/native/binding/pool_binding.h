@@ -2,7 +2,6 @@
 #include <napi.h>
 
 #include <memory>
-#include <set>
 
 #include "../core/copy_pool.h"
 #include "instance.h"
@@ -16,8 +15,8 @@ class PoolBinding final : public Napi::ObjectWrap<PoolBinding> {
   explicit PoolBinding(const Napi::CallbackInfo& info);
   ~PoolBinding() override;
 
-  /* Settles every batch that has ended, in any of `pools`, with one turn of the microtask queue. */
-  static void SettleAll(napi_env env, const std::set<PoolBinding*>& pools);
+  /* Settles every batch that has ended. */
+  void Settle(napi_env env);
 
   /* The environment is ending: nobody waits for the promises any more, but the threads must be at rest. */
   void Abandon() { pool_->Stop(); }
@@ -28,7 +27,6 @@ class PoolBinding final : public Napi::ObjectWrap<PoolBinding> {
   void Stop(const Napi::CallbackInfo& info);
 
   Napi::Value Post(Napi::Env env, std::shared_ptr<Batch> batch);
-  void Settle(napi_env env);
 
   const std::shared_ptr<Instance> instance_;
   std::unique_ptr<CopyPool> pool_;

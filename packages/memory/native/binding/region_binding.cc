@@ -9,6 +9,7 @@
 #include "../core/crc32c.h"
 #include "../core/mapping.h"
 #include "instance.h"
+#include "prefault_binding.h"
 
 namespace mooncake {
 namespace {
@@ -160,6 +161,7 @@ void DefineRegionFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("wrapBuffer", Napi::Function::New(env, WrapBuffer));
   exports.Set("closeRegion", Napi::Function::New(env, CloseRegion));
   exports.Set("regionFd", Napi::Function::New(env, RegionFd));
+  exports.Set("prefaultRegion", Napi::Function::New(env, PrefaultRegion));
   exports.Set("viewRegion", Napi::Function::New(env, ViewRegion));
   exports.Set("crc32c", Napi::Function::New(env, Checksum));
   exports.Set("stats", Napi::Function::New(env, Stats));

@@ -2,30 +2,12 @@
 
 #include <pthread.h>
 
-#include <csignal>
 #include <limits>
 #include <utility>
 
+#include "signals_blocked.h"
+
 namespace mooncake {
-namespace {
-
-/* Threads inherit the mask: signals are for the thread that waits for them. */
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_;
-};
-
-}  // namespace
 
 CopyPool::CopyPool(unsigned thread_count, std::function<void()> notify) : notify_(std::move(notify)) {
   const SignalsBlocked blocked;

@@ -16,3 +16,4 @@ void TestRegion();
 void TestMapping();
 void TestBatch();
 void TestCopyPool();
+void TestPrefault();

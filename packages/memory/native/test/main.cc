@@ -6,5 +6,6 @@ int main() {
   TestMapping();
   TestBatch();
   TestCopyPool();
+  TestPrefault();
   std::puts("native tests passed");
 }

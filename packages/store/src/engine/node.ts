@@ -30,6 +30,7 @@ import { GenerationClock } from '../routes/generation.js'
 import { RouteCache } from '../routes/route-cache.js'
 import { RouteNotifier } from '../routes/route-notifier.js'
 import { Router } from '../routes/router.js'
+import { Suspects } from '../routes/suspects.js'
 import { Admission } from '../transfer/admission.js'
 import { TransferSubmitter } from '../transfer/submitter.js'
 import { LocalReads } from './local-reads.js'
@@ -100,7 +101,8 @@ export class Node implements Startable {
       },
     })
     const cache = new RouteCache(clock, { keysMax: limits.routeCacheKeysMax, ttlMs: limits.routeCacheTtlMs })
-    this.router = new Router({ directory, cache, generations: this.generations, logger })
+    const { generations } = this
+    this.router = new Router({ directory, cache, generations, suspects: new Suspects(clock), logger })
     this.#committer = new Committer({
       backend: this.backend,
       notifier: this.#notifier,

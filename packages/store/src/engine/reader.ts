@@ -150,10 +150,13 @@ export class Reader {
     let bytes = 0
     for (const read of chunk) bytes += read.route!.byteLength
     let outcomes: ReadOutcome[]
+    const owners = chunk.map(read => this.#nextReplica(read)!.nodeId) // Of one endpoint, but perhaps of two lives.
     try {
       const options = { signal, deadlineMs: this.#attemptMs(chunk, terms) }
       outcomes = await admission.run(bytes, signal, () => peers.read(peer(endpoint), chunk, options))
+      for (const nodeId of owners) router.suspects.answered(nodeId)
     } catch (error) {
+      for (const nodeId of owners) router.suspects.failed(nodeId, error)
       if (signal.aborted) return [] // The other chunks come to rest first; then the whole call ends.
       const failure = asMooncakeError(error)
       outcomes = chunk.map(() => ({ error: failure, byteLength: 0 }))
@@ -161,7 +164,7 @@ export class Reader {
     const again: Read[] = []
     const stale: Array<{ key: string; nodeId: string; generation: number }> = []
     for (const [position, read] of chunk.entries()) {
-      const { nodeId } = this.#nextReplica(read)!
+      const nodeId = owners[position]!
       const outcome = outcomes[position]!
       if (await this.#settle(read, outcome, terms, emit)) continue
       again.push(read)
@@ -215,7 +218,9 @@ export class Reader {
   }
 
   #nextReplica(read: Read): ReplicaRoute | undefined {
-    return read.route?.replicas.find(({ nodeId }) => nodeId !== this.#init.nodeId && !read.tried.has(nodeId))
+    const { nodeId: self, router } = this.#init
+    const left = read.route?.replicas.filter(({ nodeId }) => nodeId !== self && !read.tried.has(nodeId))
+    return left?.find(({ nodeId }) => !router.suspects.has(nodeId)) ?? left?.[0]
   }
 
   /** A silent owner must leave time for those that come after it. */

@@ -122,7 +122,7 @@ export class Writer {
       if (!targets.has(target.nodeId)) targets.set(target.nodeId, target)
     }
     if (targets.size === 0 && this.#init.hasTiers && this.#init.router.away) return [this.#init.self]
-    return [...targets.values()]
+    return this.#init.router.suspects.last([...targets.values()])
   }
 
   /** One try at as many targets as each write still lacks; gives back what is not done yet. */
@@ -172,14 +172,16 @@ export class Writer {
     chunk: readonly Write[],
     terms: WriteRequestTerms,
   ): Promise<void> {
-    const { admission, local, peers, peer, self } = this.#init
+    const { admission, local, peers, peer, self, router } = this.#init
     const { upsert, softPin, hardPin, deadline } = terms
     const { signal } = deadline
     const tasks = chunk.map(write => write.task)
     const writeTerms = { upsert, softPin, hardPin, waitMs }
     let bytes = 0
     for (const task of tasks) bytes += task.byteLength
-    const options = { signal, deadlineMs: deadline.remainingMs() }
+    // A silent node must leave time for what comes after it: another one, or the end with fewer replicas.
+    const last = waitMs > 0 || (terms.replicaNum === 1 && chunk.every(write => write.targets.length === 0))
+    const options = { signal, deadlineMs: Math.ceil(deadline.remainingMs() / (last ? 1 : 2)) }
     const post = (): Promise<WriteOutcome[]> =>
       target.nodeId === self.nodeId
         ? local.write(tasks, writeTerms, signal)
@@ -187,7 +189,9 @@ export class Writer {
     let outcomes: WriteOutcome[]
     try {
       outcomes = await admission.run(bytes, signal, post)
+      router.suspects.answered(target.nodeId)
     } catch (error) {
+      router.suspects.failed(target.nodeId, error)
       if (signal.aborted) return // The other chunks come to rest first; then the whole call ends.
       const failure = asMooncakeError(error)
       outcomes = chunk.map(() => ({ error: failure, existed: false }))

@@ -8,9 +8,11 @@ import {
 } from '@mooncake-ts/core'
 import type { GenerationClock } from './generation.js'
 import type { RouteCache } from './route-cache.js'
+import type { Suspects } from './suspects.js'
 
 /** Finds owners and candidates: from the cache, else from the directory; and from what is left of both while the directory is away. */
 export class Router {
+  readonly suspects: Suspects
   readonly #directory: Directory
   readonly #cache: RouteCache
   readonly #generations: GenerationClock
@@ -22,11 +24,13 @@ export class Router {
     readonly directory: Directory
     readonly cache: RouteCache
     readonly generations: GenerationClock
+    readonly suspects: Suspects
     readonly logger: Logger
   }) {
     this.#directory = init.directory
     this.#cache = init.cache
     this.#generations = init.generations
+    this.suspects = init.suspects
     this.#log = init.logger
   }
 
