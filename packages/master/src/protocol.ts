@@ -96,6 +96,8 @@ const WriteRouteRequest = Type.Object({
 
 /** `candidates` has a row for each request: `[index into nodes, availableBytes, score]`, one after the other. */
 const WriteRoutesResponse = Type.Object({
+  /** Of the first request; the others follow one by one. */
+  firstGeneration: Type.Integer({ minimum: 1 }),
   existing: Routes,
   nodes: Type.Array(Type.Object({ nodeId: Name, nodeName: Name, rpcEndpoint: Name })),
   candidates: Type.Array(Type.Array(Type.Number())),

@@ -19,6 +19,7 @@ import { memory } from '@mooncake-ts/memory'
 import { rpc } from '@mooncake-ts/rpc'
 import type { StoreConfig } from './api/config.js'
 import type { Store } from './api/store.js'
+import { TIMER_MS_MAX } from './engine/deadline.js'
 import { resolveLimits } from './engine/limits.js'
 import { Node, type NodeParts } from './engine/node.js'
 import { StoreHandle } from './store.js'
@@ -80,7 +81,7 @@ export async function createStore(
     config.master,
     storeNode,
   ]
-  const startTimeoutMs = Number.isFinite(limits.masterWaitMs) ? START_MS + limits.masterWaitMs : 2 ** 31 - 1
+  const startTimeoutMs = Math.min(START_MS + limits.masterWaitMs, TIMER_MS_MAX)
   const host = new Host(plugins, { startTimeoutMs })
   await host.start(options.signal)
   return new StoreHandle({

@@ -15,11 +15,11 @@ import type {
 import type { StoreLimits } from './api/config.js'
 import type { CallOptions, GetOptions, Payload, PutEntry, PutOptions } from './api/options.js'
 import type { Store } from './api/store.js'
-import { checksumOf } from './engine/checksum.js'
+import { checksumsOf } from './engine/checksum.js'
 import { Deadline } from './engine/deadline.js'
 import { assertKey, replicateTerms } from './engine/arguments.js'
 import type { Node } from './engine/node.js'
-import type { WriteTask } from './engine/peer-writes.js'
+import type { NewObject } from './engine/writer.js'
 import { BufferScope, totalBytes } from './transfer/buffers.js'
 
 export interface StoreHandleInit {
@@ -62,38 +62,41 @@ export class StoreHandle implements Store {
       const { node, memory } = this.#init
       for (const { key } of entries) assertKey(key)
       using buffers = new BufferScope(memory)
-      const tasks = await Promise.all(
-        entries.map(async ({ key, value }): Promise<WriteTask> => {
-          const parts = buffers.payload(value)
-          const checksum =
-            options.checksum === true ? { checksum: await checksumOf(memory.copyPool, parts) } : {}
-          return {
-            key,
-            parts,
-            byteLength: totalBytes(parts),
-            generation: node.generations.next(),
-            ...checksum,
-          }
-        }),
-      )
-      await node.writer.run(tasks, { ...terms, deadline, upsert: options.upsert === true }, emit)
+      const payloads = entries.map(({ value }) => buffers.payload(value))
+      const checksums = options.checksum === true ? await checksumsOf(memory.copyPool, payloads) : []
+      const objects = entries.map(({ key }, index): NewObject => {
+        const [parts, checksum] = [payloads[index]!, checksums[index]]
+        const spec = { key, parts, byteLength: totalBytes(parts) }
+        return checksum == null ? spec : { ...spec, checksum }
+      })
+      await node.writer.run(objects, { ...terms, deadline, upsert: options.upsert === true }, emit)
     })
   }
 
   async get(key: string, options: GetOptions = {}): Promise<Uint8Array | undefined> {
-    // The length is only a hint between asking for it and reading: an upsert may come in between.
-    for (let attempt = 0; ; attempt++) {
-      const byteLength = await this.size(key, options)
-      if (byteLength == null) return undefined
-      const value = new Uint8Array(byteLength)
-      try {
-        const bytes = await this.getInto(key, value, options)
-        return bytes == null ? undefined : value.subarray(0, bytes)
-      } catch (error) {
+    assertKey(key)
+    const { verify = false } = options
+    return await this.#call(options, async deadline => {
+      const { memory } = this.#init
+      const { backend, router, reader } = this.#init.node
+      // The length is only a hint between asking for it and reading: an upsert may come in between.
+      for (let attempt = 0; ; attempt++) {
+        const known =
+          backend.peek(key) ?? router.cached(key) ?? (await router.lookUp([key], deadline.signal))[0]
+        if (known == null) return undefined
+        const value = new Uint8Array(known.byteLength)
+        using buffers = new BufferScope(memory)
+        let read: Completion | undefined
+        await reader.run([key], [buffers.slice(value)], { deadline, verify }, completion => {
+          read = completion
+        })
+        const { bytes, error } = read!
+        if (error == null) return value.subarray(0, bytes)
+        if (hasCode(error, 'ERR_OBJECT_NOT_FOUND')) return undefined
         if (!hasCode(error, 'ERR_BUFFER_OVERFLOW') || attempt === 2) throw error
-        this.#init.node.router.forget(key)
+        router.forget(key)
       }
-    }
+    })
   }
 
   async getInto(
@@ -157,9 +160,12 @@ export class StoreHandle implements Store {
   async size(key: string, options: CallOptions = {}): Promise<number | undefined> {
     assertKey(key)
     return await this.#call(options, async ({ signal }) => {
-      const { node } = this.#init
+      const { backend, router } = this.#init.node
+      // A cached route may be older than a removal or an upsert.
       const known =
-        node.backend.peek(key) ?? node.router.cached(key) ?? (await node.router.lookUp([key], signal))[0]
+        backend.peek(key) ??
+        (router.away ? router.cached(key) : undefined) ??
+        (await router.lookUp([key], signal))[0]
       return known?.byteLength
     })
   }
@@ -266,7 +272,12 @@ export class StoreHandle implements Store {
 
   #deadline(options: CallOptions, signal: AbortSignal | undefined): Deadline {
     const { clock, limits } = this.#init
-    return new Deadline(clock, options.deadlineMs ?? limits.deadlineMs, signal)
+    const { deadlineMs = limits.deadlineMs } = options
+    if (!(deadlineMs > 0)) {
+      const message = `deadlineMs: expected a positive number of milliseconds, got ${String(deadlineMs)}`
+      throw new MooncakeError('ERR_INVALID_PARAMS', message)
+    }
+    return new Deadline(clock, deadlineMs, signal)
   }
 
   #track(call: Promise<unknown>): void {

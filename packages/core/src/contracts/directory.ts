@@ -54,6 +54,8 @@ export interface WriteRoute {
   /** Set when the key is there already: who has it. */
   readonly existing?: ReadRoute
   readonly candidates: readonly WriteCandidate[]
+  /** For the object to be written: no other write has it, and a later write has a greater one. */
+  readonly generation: number
 }
 
 export interface ReplicaAdd {

@@ -235,7 +235,8 @@ export class MasterClient implements Directory, Startable {
   }
 }
 
-function decodeWriteRoutes({ existing, nodes, candidates }: WriteRoutesMessage): WriteRoute[] {
+function decodeWriteRoutes(message: WriteRoutesMessage): WriteRoute[] {
+  const { existing, nodes, candidates, firstGeneration } = message
   const routes = decodeRoutes(existing)
   return candidates.map((row, i) => {
     const found = []
@@ -244,7 +245,8 @@ function decodeWriteRoutes({ existing, nodes, candidates }: WriteRoutesMessage):
       if (node != null) found.push({ ...node, availableBytes: row[at + 1]!, score: row[at + 2]! })
     }
     const there = routes[i]
-    return { candidates: found, ...(there == null ? {} : { existing: there }) }
+    const generation = firstGeneration + i
+    return { candidates: found, generation, ...(there == null ? {} : { existing: there }) }
   })
 }
 

@@ -130,7 +130,7 @@ function handleRemoves(rpc: RpcService, master: MasterService): Disposable[] {
 }
 
 function writeRoutes(
-  { table, members, router }: MasterService,
+  { table, members, router, generations }: MasterService,
   requests: readonly WriteRouteRequest[],
   callerId: string | undefined,
 ): WriteRoutesMessage {
@@ -151,7 +151,7 @@ function writeRoutes(
     if (!isThere) router.book(chosen, request.byteLength)
     return chosen.flatMap(({ node, availableBytes, score }) => [indexOf(node), availableBytes, score])
   })
-  return { existing: existing.message, nodes, candidates }
+  return { existing: existing.message, nodes, candidates, firstGeneration: generations.take(requests.length) }
 }
 
 /** Serves a method and counts its requests and failures. */

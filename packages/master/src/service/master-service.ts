@@ -1,4 +1,5 @@
 import {
+  GenerationClock,
   CLOCK,
   definePlugin,
   LOGGER,
@@ -44,6 +45,8 @@ export class MasterService implements Startable {
   readonly table: RouteTable
   readonly members: Membership
   readonly router: WriteRouter
+  /** Of objects to be written: one clock for the cluster, so that no two writes are taken for one. */
+  readonly generations: GenerationClock
   readonly remover: Remover
   readonly sync: ReplicaSync
   readonly tombstones: Tombstones
@@ -70,16 +73,18 @@ export class MasterService implements Startable {
         this.#onState(node, from, reason)
       },
     })
+    this.generations = new GenerationClock(clock)
     this.router = new WriteRouter(this.members, { remoteWeight })
     this.tombstones = new Tombstones(clock, options)
     this.#caller = new NodeCaller(rpc, options)
     this.#drops = new DropQueue(this.#caller, clock, logger)
     this.ops = new OpMetrics(metrics)
     this.#gauges = new MasterGauges(metrics, () => this.stats())
-    const { table, members, tombstones } = this
+    const { table, members, tombstones, generations } = this
     const drops = this.#drops
     this.remover = new Remover({ table, members, tombstones, drops, caller: this.#caller, logger })
-    this.sync = new ReplicaSync({ table, members, tombstones, drops, valueSize: this.#gauges.valueSize })
+    const { valueSize } = this.#gauges
+    this.sync = new ReplicaSync({ table, members, tombstones, generations, drops, valueSize })
   }
 
   start(): void {

@@ -1,4 +1,4 @@
-import { MooncakeError, type Histogram, type ReplicaAddResult } from '@mooncake-ts/core'
+import { MooncakeError, type GenerationClock, type Histogram, type ReplicaAddResult } from '@mooncake-ts/core'
 import type { Membership } from '../membership/membership.js'
 import type { NodeRecord } from '../membership/node-record.js'
 import { ADD_EXCEEDED, ADD_OK, ADD_STALE, type SyncReplicasMessage } from '../protocol.js'
@@ -21,6 +21,7 @@ export class ReplicaSync {
   readonly #table: RouteTable
   readonly #members: Membership
   readonly #tombstones: Tombstones
+  readonly #generations: GenerationClock
   readonly #drops: DropQueue
   readonly #valueSize: Histogram
 
@@ -28,12 +29,14 @@ export class ReplicaSync {
     readonly table: RouteTable
     readonly members: Membership
     readonly tombstones: Tombstones
+    readonly generations: GenerationClock
     readonly drops: DropQueue
     readonly valueSize: Histogram
   }) {
     this.#table = parts.table
     this.#members = parts.members
     this.#tombstones = parts.tombstones
+    this.#generations = parts.generations
     this.#drops = parts.drops
     this.#valueSize = parts.valueSize
   }
@@ -62,6 +65,7 @@ export class ReplicaSync {
     for (let i = 0; i < keys.length; i++) {
       const key = keys[i]!
       const generation = generations[i]!
+      this.#generations.observe(generation) // Written while no master was there to number it.
       if (this.#tombstones.size > 0 && this.#tombstones.covers(node.name, key, generation)) {
         results[i] = ADD_STALE
         continue

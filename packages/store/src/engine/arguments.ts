@@ -1,9 +1,11 @@
-import { MooncakeError } from '@mooncake-ts/core'
+import { hasCode, MooncakeError } from '@mooncake-ts/core'
 import type { ReplicateConfig } from '../api/options.js'
 import { KEY_BYTES_MAX } from '../peers/protocol.js'
 
 /** Copies that one put may ask for. */
 const REPLICAS_MAX = 64
+
+const FAULTS_OF_REQUEST = ['ERR_BUFFER_OVERFLOW', 'ERR_INVALID_KEY', 'ERR_INVALID_PARAMS'] as const
 
 /** @throws ERR_INVALID_KEY */
 export function assertKey(key: unknown): asserts key is string {
@@ -25,4 +27,9 @@ export function replicateTerms(config: ReplicateConfig = {}): Required<Replicate
     throw new MooncakeError('ERR_INVALID_PARAMS', message)
   }
   return { replicaNum, preferredSegments, softPin, hardPin }
+}
+
+/** No other node could do better with what was asked for. */
+export function isFaultOfRequest(error: unknown): boolean {
+  return FAULTS_OF_REQUEST.some(code => hasCode(error, code))
 }

@@ -5,12 +5,19 @@ const POLYNOMIAL = 0x82f63b78
 
 /** CRC-32C of several slices as if they were one. */
 export async function checksumOf(pool: CopyPool, parts: readonly Slice[]): Promise<number> {
-  const checksums = await pool.checksum(parts)
-  let whole = 0
-  parts.forEach((part, index) => {
-    whole = combine(whole, checksums[index]!, part.byteLength)
-  })
-  return whole
+  return (await checksumsOf(pool, [parts]))[0]!
+}
+
+/** The same for each of many, as one batch: when it fails, nobody reads any of them any more (I3). */
+export async function checksumsOf(
+  pool: CopyPool,
+  payloads: ReadonlyArray<readonly Slice[]>,
+): Promise<number[]> {
+  const checksums = await pool.checksum(payloads.flat())
+  let next = 0
+  return payloads.map(parts =>
+    parts.reduce((whole, { byteLength }) => combine(whole, checksums[next++]!, byteLength), 0),
+  )
 }
 
 /**

@@ -1,5 +1,10 @@
 import { followSignal, MooncakeError, type Clock } from '@mooncake-ts/core'
 
+/** What Node's timers can count: 24 days. They take more for 1 ms. */
+export const TIMER_MS_MAX = 2 ** 31 - 1
+
+const RPC_DEADLINE_MAX_MS = 86_400_000
+
 /** The time that one call has, as a signal and as what is left of it. Joined with the caller's own signal. */
 export class Deadline implements Disposable {
   readonly #controller = new AbortController()
@@ -9,7 +14,9 @@ export class Deadline implements Disposable {
   readonly #endMs: number
   #error: MooncakeError | undefined
 
-  constructor(clock: Clock, deadlineMs: number, signal: AbortSignal | undefined) {
+  /** @param givenMs Infinity, too */
+  constructor(clock: Clock, givenMs: number, signal: AbortSignal | undefined) {
+    const deadlineMs = Math.min(givenMs, TIMER_MS_MAX)
     this.#clock = clock
     this.#endMs = clock.nowMs() + deadlineMs
     this.#timer = clock.after(deadlineMs, () => {
@@ -29,9 +36,9 @@ export class Deadline implements Disposable {
     return this.#error
   }
 
-  /** At least 1, so that a call made with it fails by its own deadline. */
+  /** At least 1, so that a call made with it fails by its own deadline; at most what an RPC takes. */
   remainingMs(): number {
-    return Math.max(1, Math.floor(this.#endMs - this.#clock.nowMs()))
+    return Math.min(RPC_DEADLINE_MAX_MS, Math.max(1, Math.floor(this.#endMs - this.#clock.nowMs())))
   }
 
   /** @throws the signal's reason */

@@ -1,5 +1,6 @@
 import { MIB, MooncakeError } from '@mooncake-ts/core'
 import type { StoreLimits } from '../api/config.js'
+import { TIMER_MS_MAX } from './deadline.js'
 
 export const DEFAULT_LIMITS: Required<StoreLimits> = Object.freeze({
   lockShardCount: 1024,
@@ -15,16 +16,25 @@ export const DEFAULT_LIMITS: Required<StoreLimits> = Object.freeze({
   masterWaitMs: 10_000,
 })
 
+/** Limits that may be Infinity: without a limit. */
+const UNBOUNDED: ReadonlySet<string> = new Set<keyof StoreLimits>([
+  'deadlineMs',
+  'inflightBytesMax',
+  'masterWaitMs',
+  'queuedOpsMax',
+  'routeCacheKeysMax',
+  'routeCacheTtlMs',
+])
+
 /** The defaults, with what the user said. @throws ERR_INVALID_PARAMS with the path of the limit */
 export function resolveLimits(given: StoreLimits = {}): Required<StoreLimits> {
   const limits = { ...DEFAULT_LIMITS, ...given }
   for (const [name, value] of Object.entries(limits)) {
     const isRatio = name.endsWith('Watermark')
-    const valid = isRatio
-      ? value > 0 && value <= 1
-      : value === Infinity || (Number.isSafeInteger(value) && value > 0)
-    if (valid) continue
-    const wanted = isRatio ? 'a share above 0 and up to 1' : 'a positive whole number'
+    const max = isRatio ? 1 : name.endsWith('Ms') ? TIMER_MS_MAX : Number.MAX_SAFE_INTEGER
+    const whole = isRatio || Number.isSafeInteger(value)
+    if ((whole && value > 0 && value <= max) || (value === Infinity && UNBOUNDED.has(name))) continue
+    const wanted = isRatio ? 'a share above 0 and up to 1' : `a positive whole number up to ${max}`
     throw new MooncakeError('ERR_INVALID_PARAMS', `limits/${name}: expected ${wanted}, got ${String(value)}`)
   }
   if (limits.evictionLowWatermark > limits.evictionHighWatermark) {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { MooncakeError } from '@mooncake-ts/core'
+import { GenerationClock, MooncakeError } from '@mooncake-ts/core'
 import type {
   Clock,
   Directory,
@@ -26,7 +26,6 @@ import { PeerClient } from '../peers/peer-client.js'
 import { RemoteReader } from '../peers/remote-reader.js'
 import { RemoteWriter } from '../peers/remote-writer.js'
 import { WritesInFlight } from '../peers/writes-in-flight.js'
-import { GenerationClock } from '../routes/generation.js'
 import { RouteCache } from '../routes/route-cache.js'
 import { RouteNotifier } from '../routes/route-notifier.js'
 import { Router } from '../routes/router.js'
@@ -78,7 +77,9 @@ export class Node implements Startable {
     this.#parts = parts
     this.generations = new GenerationClock(clock)
     this.admission = new Admission(limits)
-    this.#notifier = new RouteNotifier(directory, clock, logger)
+    this.#notifier = new RouteNotifier(directory, clock, logger, ({ key, generation }) => {
+      this.backend.remove(key, generation, 'replaced')
+    })
     this.#submitter = new TransferSubmitter(transports, logger)
     this.#staging = new StagingPool(memory, limits.stagingBytesMax)
     this.backend = new TieredBackend({
@@ -93,10 +94,10 @@ export class Node implements Startable {
       events: {
         committed: () => {}, // The committer tells the directory, because it waits for the answer.
         removed: ({ key, generation }, tier, reason) => {
+          const replica = { key, generation, segment: this.#segmentOf(tier) }
           // Of what it ordered itself (`removed`) the directory gets an answer, and of what a newer generation has `replaced` an add.
-          if (reason === 'evicted' || reason === 'lost') {
-            this.#notifier.remove({ key, generation, segment: this.#segmentOf(tier) })
-          }
+          if (reason === 'evicted' || reason === 'lost') this.#notifier.remove(replica)
+          else if (reason === 'removed') this.#notifier.withdraw(replica)
         },
       },
     })

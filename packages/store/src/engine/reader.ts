@@ -1,10 +1,11 @@
-import { asMooncakeError, hasCode, isRetryable, MooncakeError } from '@mooncake-ts/core'
+import { asMooncakeError, hasCode, MooncakeError } from '@mooncake-ts/core'
 import type { Completion, MemoryProvider, ReadRoute, ReplicaRoute, Slice } from '@mooncake-ts/core'
 import type { TieredBackend } from '../local/tiered-backend.js'
 import type { PeerClient } from '../peers/peer-client.js'
 import type { Router } from '../routes/router.js'
 import type { Admission } from '../transfer/admission.js'
 import { firstBytes } from '../transfer/slices.js'
+import { isFaultOfRequest } from './arguments.js'
 import { checksumOf } from './checksum.js'
 import { chunksOf, groupBy } from './chunks.js'
 import type { Deadline } from './deadline.js'
@@ -69,20 +70,22 @@ export class Reader {
     terms.deadline.signal.throwIfAborted()
     while (left.length > 0) {
       const routed = await this.#route(left, terms, emit)
-      left = await this.#round(routed, terms, emit)
+      const elsewhere = await this.#readHere(routed, terms, emit) // Since it was looked for it may have come here.
+      left = await this.#round(elsewhere, terms, emit)
       terms.deadline.signal.throwIfAborted()
     }
   }
 
   /** Those that this node does not hold, or could not read. */
   async #readHere(reads: readonly Read[], terms: ReadTerms, emit: (c: Completion) => void): Promise<Read[]> {
-    const { local, backend } = this.#init
-    const here = reads.filter(read => backend.has(read.key))
+    const { local, nodeId } = this.#init
+    const here = reads.filter(read => this.#isHere(read))
     if (here.length === 0) return [...reads]
     const outcomes = await local.read(here, terms.deadline.signal)
     const elsewhere = new Set(reads)
     await Promise.all(
       here.map(async (read, position) => {
+        read.tried.add(nodeId)
         const outcome = outcomes[position]
         if (outcome == null) return // Gone meanwhile.
         if (await this.#settle(read, outcome, terms, emit)) elsewhere.delete(read)
@@ -91,7 +94,7 @@ export class Reader {
     return [...elsewhere]
   }
 
-  /** Gives every read a route with a replica that has not been tried, or ends it. */
+  /** Gives every read a replica that has not been tried, by its route or here, or ends it. */
   async #route(
     reads: readonly Read[],
     { deadline }: ReadTerms,
@@ -103,7 +106,7 @@ export class Reader {
     const unknown: Read[] = []
     const routed: Read[] = []
     for (const read of reads) {
-      if (this.#nextReplica(read) != null) routed.push(read)
+      if (this.#isHere(read) || this.#nextReplica(read) != null) routed.push(read)
       else if (read.lookUps < LOOK_UPS_MAX) unknown.push(read)
       else end(read, read.error ?? notFound(read.key))
     }
@@ -117,7 +120,7 @@ export class Reader {
         read.route = routes[position]
         read.lookUps++
         read.tried.clear()
-        if (this.#nextReplica(read) != null) routed.push(read)
+        if (this.#isHere(read) || this.#nextReplica(read) != null) routed.push(read)
         else end(read, read.error ?? notFound(read.key))
       })
     } catch (error) {
@@ -129,14 +132,16 @@ export class Reader {
 
   /** Asks each owner for its part; gives back what has to be tried elsewhere. */
   async #round(reads: readonly Read[], terms: ReadTerms, emit: (c: Completion) => void): Promise<Read[]> {
-    const byOwner = groupBy(reads, read => this.#nextReplica(read)!.rpcEndpoint)
+    const byOwner = groupBy(reads, read => this.#nextReplica(read)?.rpcEndpoint)
+    const lost = byOwner.get(undefined) ?? [] // They were to be read here, and could not.
+    byOwner.delete(undefined)
     const chunks = [...byOwner].flatMap(([endpoint, owned]) =>
-      chunksOf(owned, read => read.route!.byteLength).map(chunk => ({ endpoint, chunk })),
+      chunksOf(owned, read => read.route!.byteLength).map(chunk => ({ endpoint: endpoint!, chunk })),
     )
     const retries = await Promise.all(
       chunks.map(({ endpoint, chunk }) => this.#readChunk(endpoint, chunk, terms, emit)),
     )
-    return retries.flat()
+    return [...lost, ...retries.flat()]
   }
 
   async #readChunk(
@@ -189,11 +194,7 @@ export class Reader {
       emit({ index: read.index, bytes: outcome.byteLength })
       return true
     }
-    if (
-      !isRetryable(error) &&
-      !hasCode(error, 'ERR_OBJECT_NOT_FOUND') &&
-      !hasCode(error, 'ERR_ACCESS_DENIED')
-    ) {
+    if (isFaultOfRequest(error)) {
       emit({ index: read.index, bytes: 0, error })
       return true
     }
@@ -209,12 +210,15 @@ export class Reader {
         `${read.key} was put without a checksum; it cannot be verified`,
       )
     }
-    const checksum = await checksumOf(
-      this.#init.memory.copyPool,
-      firstBytes([read.target], outcome.byteLength),
-    )
+    const bytes = firstBytes([read.target], outcome.byteLength)
+    const checksum = await checksumOf(this.#init.memory.copyPool, bytes).catch(asMooncakeError)
+    if (typeof checksum !== 'number') return checksum
     if (checksum === outcome.checksum) return undefined
     return new MooncakeError('ERR_CHECKSUM_MISMATCH', `The bytes of ${read.key} are not those that were put`)
+  }
+
+  #isHere({ key, tried }: Read): boolean {
+    return !tried.has(this.#init.nodeId) && this.#init.backend.has(key)
   }
 
   #nextReplica(read: Read): ReplicaRoute | undefined {
@@ -226,7 +230,9 @@ export class Reader {
   /** A silent owner must leave time for those that come after it. */
   #attemptMs(chunk: readonly Read[], { deadline }: ReadTerms): number {
     let attempts = 1
-    for (const { route, tried } of chunk) attempts = Math.max(attempts, route!.replicas.length - tried.size)
+    for (const { route, tried } of chunk) {
+      attempts = Math.max(attempts, route!.replicas.filter(({ nodeId }) => !tried.has(nodeId)).length)
+    }
     return Math.max(1, Math.floor(deadline.remainingMs() / attempts))
   }
 }

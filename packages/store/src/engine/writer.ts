@@ -1,9 +1,10 @@
-import { asMooncakeError, hasCode, isRetryable, MooncakeError } from '@mooncake-ts/core'
+import { asMooncakeError, hasCode, MooncakeError } from '@mooncake-ts/core'
 import type { Completion, WriteCandidate, WriteRoute } from '@mooncake-ts/core'
 import type { TieredBackend } from '../local/tiered-backend.js'
 import type { PeerClient } from '../peers/peer-client.js'
 import type { Router } from '../routes/router.js'
 import type { Admission } from '../transfer/admission.js'
+import { isFaultOfRequest } from './arguments.js'
 import { chunksOf, groupBy } from './chunks.js'
 import type { Deadline } from './deadline.js'
 import type { LocalWrites } from './local-writes.js'
@@ -21,15 +22,18 @@ const BUSY_RETRY_MS = 10
 /** A place to write to. */
 type Target = Pick<WriteCandidate, 'nodeId' | 'rpcEndpoint'>
 
+/** What is to be put; its generation comes with its route. */
+export type NewObject = Omit<WriteTask, 'generation'>
+
 interface Write {
   readonly index: number
-  readonly task: WriteTask
+  task: WriteTask
   /** Best first; taken from the front. */
   targets: Target[]
   /** The best one that had no room, to wait at when there is no other. */
   full?: Target
-  /** Where another writer is writing the same key just now. */
-  busy?: Target
+  /** Another writer is writing the same key at the first target just now. */
+  busy: boolean
   readonly written: Target[]
   existed: boolean
   error?: Error
@@ -64,25 +68,28 @@ export class Writer {
     this.#init = init
   }
 
-  /** `emit` is called once per task, when its memory is at rest. Rejects with the signal's reason when that aborts; then all is at rest too. */
+  /** `emit` is called once per object, when its memory is at rest. Rejects with the signal's reason when that aborts; then all is at rest too. */
   async run(
-    tasks: readonly WriteTask[],
+    objects: readonly NewObject[],
     terms: WriteRequestTerms,
     emit: (c: Completion) => void,
   ): Promise<void> {
-    const writes = tasks.map((task, index): Write => ({
+    const writes = objects.map((object, index): Write => ({
       index,
-      task,
+      task: { ...object, generation: 0 }, // Numbered with its route.
       targets: [],
       written: [],
       existed: false,
+      busy: false,
     }))
-    const absent = terms.upsert ? writes : writes.filter(write => !this.#init.backend.has(write.task.key))
-    const here = writes.filter(write => !absent.includes(write))
-    for (const write of here) emit({ index: write.index, bytes: write.task.byteLength })
+    const absent = writes.filter(({ index, task }) => {
+      if (terms.upsert || !this.#init.backend.has(task.key)) return true
+      emit({ index, bytes: task.byteLength })
+      return false
+    })
     let left = await this.#route(absent, terms, emit)
     while (left.length > 0) {
-      if (left.some(waitsForOthers)) await terms.deadline.sleep(BUSY_RETRY_MS)
+      if (left.some(write => write.busy)) await terms.deadline.sleep(BUSY_RETRY_MS)
       left = await this.#round(left, terms, emit)
     }
   }
@@ -101,13 +108,17 @@ export class Writer {
       preferredSegments: terms.preferredSegments,
     }))
     const routes = await this.#init.router.candidates(requests, terms.deadline.signal)
+    const byKey = new Map<string, readonly Target[]>()
     return writes.filter((write, position) => {
       const route = routes[position]!
       if (route.existing != null && !terms.upsert) {
         emit({ index: write.index, bytes: write.task.byteLength })
         return false
       }
-      write.targets = this.#targetsOf(route)
+      write.task = { ...write.task, generation: route.generation }
+      // A key that comes twice goes to the same owners, who keep the later value.
+      write.targets = [...(byKey.get(write.task.key) ?? this.#targetsOf(route))]
+      byKey.set(write.task.key, [...write.targets])
       if (write.targets.length > 0) return true
       const message = `No node can take ${write.task.byteLength} bytes for ${write.task.key}`
       emit({ index: write.index, bytes: 0, error: new MooncakeError('ERR_NO_AVAILABLE_CANDIDATE', message) })
@@ -138,14 +149,11 @@ export class Writer {
         attempts.push({
           write,
           target: write.full,
-          waitMs: Math.floor(terms.deadline.remainingMs() * WAIT_SHARE),
+          waitMs: Math.ceil(terms.deadline.remainingMs() * WAIT_SHARE), // Not 0, which means not to wait.
         })
         delete write.full
       }
-      if (waitsForOthers(write)) {
-        write.targets.push(write.busy!)
-        delete write.busy
-      }
+      write.busy = false
       for (const target of write.targets.splice(0, missing)) attempts.push({ write, target, waitMs: 0 })
     }
     const groups = groupBy(attempts, ({ target, waitMs }) => `${target.nodeId} ${waitMs > 0}`)
@@ -205,16 +213,18 @@ export class Writer {
       }
       write.error = error
       if (waitMs === 0 && hasCode(error, 'ERR_NO_AVAILABLE_HANDLE')) write.full ??= target
-      if (hasCode(error, 'ERR_REPLICA_IS_PROCESSING')) write.busy ??= target
-      if (!isRetryable(error)) write.targets = []
+      if (hasCode(error, 'ERR_REPLICA_IS_PROCESSING')) {
+        write.targets.unshift(target) // Elsewhere the two would only have to find out who was later.
+        write.busy = true
+      }
+      if (isFaultOfRequest(error)) write.targets = []
     })
   }
 
   /** True when there is nothing more to try or to do. Fewer replicas than asked for are a success: the object is there. */
   #settle(write: Write, terms: WriteRequestTerms, emit: (c: Completion) => void): boolean {
     const enough = write.written.length >= terms.replicaNum
-    const nobodyToWaitFor = write.full == null && write.busy == null
-    const exhausted = write.targets.length === 0 && (nobodyToWaitFor || write.written.length > 0)
+    const exhausted = write.targets.length === 0 && (write.full == null || write.written.length > 0)
     if (!enough && !write.existed && !exhausted) return false
     const { task, index } = write
     if (write.written.length === 0) {
@@ -233,9 +243,4 @@ export class Writer {
     emit({ index, bytes: task.byteLength })
     return true
   }
-}
-
-/** Nothing to try but to wait for another writer. */
-function waitsForOthers({ targets, full, busy }: Write): boolean {
-  return targets.length === 0 && full == null && busy != null
 }

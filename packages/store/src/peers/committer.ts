@@ -1,6 +1,6 @@
 import type { KeyLocks } from '../local/key-locks.js'
 import type { ObjectMeta, Reservation, TieredBackend } from '../local/tiered-backend.js'
-import type { GenerationClock } from '../routes/generation.js'
+import type { GenerationClock } from '@mooncake-ts/core'
 import type { RouteNotifier } from '../routes/route-notifier.js'
 
 export type WriteMode = 'put' | 'upsert'
@@ -32,8 +32,9 @@ export class Committer {
     this.#generations.observe(meta.generation)
     const { name } = reservation.holding.tier
     const outcome = await this.#locks.lock(meta.key, () => this.#backend.commit(reservation, meta, mode))
-    if (outcome !== 'committed') return true
     const { key, byteLength, generation } = meta
+    // Evicted or removed since: announced now, it would be found where it is not.
+    if (outcome !== 'committed' || this.#backend.peek(key)?.generation !== generation) return true
     const told = await this.#notifier.add({
       key,
       byteLength,

@@ -1,7 +1,8 @@
 import { asMooncakeError, errorCode, MooncakeError } from '@mooncake-ts/core'
-import type { Exposure, Logger, Slice, Transport } from '@mooncake-ts/core'
+import type { Access, Exposure, Logger, Slice, Transport } from '@mooncake-ts/core'
 import { LeaseTable } from '../local/leases.js'
 import type { Lease, ObjectMeta, Reservation, TieredBackend } from '../local/tiered-backend.js'
+import { exposeAll, revokeAll } from '../transfer/announcement.js'
 import type { Committer } from './committer.js'
 import type { PinKey, PreWrite, WireRegion, WriteResultItem } from './protocol.js'
 import { failure, type WriteTerms } from './remote-writer.js'
@@ -128,8 +129,9 @@ export class ForwardSessions {
     const { backend, pins, keyLeaseMs } = this.#init
     const lease = backend.acquire(key)
     if (lease == null) return { code: 'ERR_OBJECT_NOT_FOUND', byteLength: 0, generation: 0 }
+    let exposures: readonly Exposure[] = []
     try {
-      const exposures = this.#expose(lease.slice, 'read')
+      exposures = this.#expose(lease.slice, 'read')
       const operationId = pins.open(key, { lease, exposures }, keyLeaseMs)
       const { byteLength, generation, checksum } = lease.meta
       const region = regionOf(exposures)
@@ -142,16 +144,15 @@ export class ForwardSessions {
         ...(checksum == null ? {} : { checksum }),
       }
     } catch (error) {
-      lease.release()
+      this.#background(this.#closePin({ lease, exposures }))
       throw error
     }
   }
 
-  #expose(slice: Slice | undefined, access: 'read' | 'write'): Exposure[] {
+  #expose(slice: Slice | undefined, access: Access): Exposure[] {
     if (slice == null)
       throw new MooncakeError('ERR_NOT_SUPPORTED', 'The object lies in a tier without memory addresses')
-    const { region, offset, byteLength } = slice
-    return this.#init.transports.map(transport => transport.expose(region, { offset, byteLength, access }))
+    return exposeAll(this.#init.transports, slice, access)
   }
 
   async #closeWrite({ reservation, exposures }: OpenWrite): Promise<void> {
@@ -169,10 +170,6 @@ export class ForwardSessions {
       this.#init.logger.error('Space could not be taken back', { error: asMooncakeError(error).message })
     })
   }
-}
-
-async function revokeAll(exposures: readonly Exposure[]): Promise<void> {
-  await Promise.all(exposures.map(exposure => exposure.revoke()))
 }
 
 function regionOf(exposures: readonly Exposure[]): WireRegion {

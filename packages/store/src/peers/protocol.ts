@@ -5,6 +5,9 @@ export const BATCH_KEYS_MAX = 65_536
 /** UTF-8 bytes; the schema bounds UTF-16 units, the engine's own check is exact. */
 export const KEY_BYTES_MAX = 4096
 
+/** Slices of one value or destination. */
+export const PARTS_MAX = 1024
+
 const Key = Type.String({ minLength: 1, maxLength: KEY_BYTES_MAX })
 const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
 const ErrorCodeText = Type.Optional(Type.String())
@@ -18,7 +21,7 @@ const Window = Type.Object({
 const Region = Type.Object({ windows: Type.Array(Window, { maxItems: 16 }) })
 const Regions = Type.Array(Region, { maxItems: BATCH_KEYS_MAX })
 /** Triples [index into regions, offset in the window, byteLength], in the order of the object's bytes. */
-const Parts = Type.Array(Count, { maxItems: 3 * 1024 })
+const Parts = Type.Array(Count, { maxItems: 3 * PARTS_MAX })
 
 const batchOf = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
   Type.Array(item, { maxItems: BATCH_KEYS_MAX })

@@ -21,14 +21,23 @@ export class RouteNotifier {
   readonly #directory: Directory
   readonly #clock: Clock
   readonly #log: Logger
+  readonly #onRefused: (add: ReplicaAdd) => void
   readonly #closing = new AbortController()
   #pending = new Map<string, Change>()
+  #telling: ReadonlyMap<string, Change> = new Map()
   #running: Promise<void> | undefined
 
-  constructor(directory: Directory, clock: Clock, logger: Logger) {
+  /** @param onRefused the directory does not want a replica, and whoever added it was told `ok` while it was away */
+  constructor(
+    directory: Directory,
+    clock: Clock,
+    logger: Logger,
+    onRefused: (add: ReplicaAdd) => void = () => {},
+  ) {
     this.#directory = directory
     this.#clock = clock
     this.#log = logger
+    this.#onRefused = onRefused
   }
 
   get pending(): number {
@@ -46,14 +55,20 @@ export class RouteNotifier {
     this.#enqueue(remove, { remove })
   }
 
+  /** Of a removal that the directory ordered: what it has not heard yet, or is hearing just now, must not bring the key back. */
+  withdraw(remove: ReplicaRemove): void {
+    const name = nameOf(remove)
+    if (this.#pending.has(name) || this.#telling.has(name)) this.remove(remove)
+  }
+
   /** Tells what is left, if the directory can be reached, and takes no longer than that. */
   async close(): Promise<void> {
     this.#closing.abort()
     await this.#running
   }
 
-  #enqueue({ key, segment }: { readonly key: string; readonly segment: string }, change: Change): void {
-    const name = `${segment}\n${key}`
+  #enqueue(replica: { readonly key: string; readonly segment: string }, change: Change): void {
+    const name = nameOf(replica)
     const earlier = this.#pending.get(name)
     if (earlier != null) {
       settle(earlier, 'ok') // It is not current any more; nobody needs to hear of it.
@@ -75,7 +90,10 @@ export class RouteNotifier {
   async #drain(): Promise<void> {
     while (this.#pending.size > 0) {
       const batch = this.#take()
-      if (await this.#tell([...batch.values()])) continue
+      this.#telling = batch
+      const heard = await this.#tell([...batch.values()])
+      this.#telling = new Map()
+      if (heard) continue
       this.#putBack(batch)
       if (this.#closing.signal.aborted) break
       await this.#clock.sleep(RETRY_MS, this.#closing.signal).catch(() => {})
@@ -110,7 +128,12 @@ export class RouteNotifier {
     try {
       const results = await this.#directory.syncReplicas(adds, removes)
       let next = 0
-      for (const change of batch) if ('add' in change) settle(change, results[next++] ?? 'ok')
+      for (const change of batch) {
+        if (!('add' in change)) continue
+        const result = results[next++] ?? 'ok'
+        if (result !== 'ok' && change.settle == null) this.#onRefused(change.add)
+        settle(change, result)
+      }
       return true
     } catch (error) {
       this.#log.debug('The directory could not be told of changes; they wait', {
@@ -121,6 +144,10 @@ export class RouteNotifier {
       return false
     }
   }
+}
+
+function nameOf({ key, segment }: { readonly key: string; readonly segment: string }): string {
+  return `${segment}\n${key}`
 }
 
 function settle(change: Change, result: ReplicaAddResult): void {

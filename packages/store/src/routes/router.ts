@@ -1,4 +1,5 @@
 import {
+  type GenerationClock,
   hasCode,
   type Directory,
   type Logger,
@@ -6,7 +7,6 @@ import {
   type WriteRoute,
   type WriteRouteRequest,
 } from '@mooncake-ts/core'
-import type { GenerationClock } from './generation.js'
 import type { RouteCache } from './route-cache.js'
 import type { Suspects } from './suspects.js'
 
@@ -63,9 +63,11 @@ export class Router {
       return routes
     } catch (error) {
       if (!hasCode(error, 'ERR_MASTER_UNAVAILABLE')) throw error
-      return requests.map(({ key }) => {
+      const first = this.#generations.take(requests.length)
+      return requests.map(({ key }, index) => {
         const existing = this.#cache.get(key, true)
-        return { candidates: this.#lastCandidates, ...(existing == null ? {} : { existing }) }
+        const generation = first + index
+        return { candidates: this.#lastCandidates, generation, ...(existing == null ? {} : { existing }) }
       })
     }
   }
@@ -74,8 +76,9 @@ export class Router {
     this.#cache.set(key, route)
   }
 
+  /** Unless nothing better is to be had just now. */
   forget(key: string): void {
-    this.#cache.delete(key)
+    if (!this.away) this.#cache.delete(key)
   }
 
   forgetAll(): void {

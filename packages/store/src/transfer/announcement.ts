@@ -27,10 +27,7 @@ export class Announcement {
       }
     }
     for (const [region, { start, end }] of this.#ranges) {
-      const exposures = transports.map(t =>
-        t.expose(region, { offset: start, byteLength: end - start, access }),
-      )
-      this.#exposures.push(...exposures)
+      const exposures = this.#expose(transports, { region, offset: start, byteLength: end - start }, access)
       this.regions.push({ windows: exposures.map(exposure => exposure.window) })
     }
   }
@@ -43,6 +40,38 @@ export class Announcement {
 
   /** Settles when no peer touches the memory any more. */
   async revoke(): Promise<void> {
-    await Promise.all(this.#exposures.map(exposure => exposure.revoke()))
+    await revokeAll(this.#exposures)
   }
+
+  #expose(transports: readonly Transport[], slice: Slice, access: Access): Exposure[] {
+    try {
+      const exposures = exposeAll(transports, slice, access)
+      this.#exposures.push(...exposures)
+      return exposures
+    } catch (error) {
+      void this.revoke() // At rest at once: no peer has heard of them.
+      throw error
+    }
+  }
+}
+
+/** One exposure per transport, or none where one of them refuses. */
+export function exposeAll(
+  transports: readonly Transport[],
+  { region, offset, byteLength }: Slice,
+  access: Access,
+): Exposure[] {
+  const exposures: Exposure[] = []
+  try {
+    for (const transport of transports)
+      exposures.push(transport.expose(region, { offset, byteLength, access }))
+    return exposures
+  } catch (error) {
+    void revokeAll(exposures) // At rest at once: no peer has heard of them.
+    throw error
+  }
+}
+
+export async function revokeAll(exposures: readonly Exposure[]): Promise<void> {
+  await Promise.all(exposures.map(exposure => exposure.revoke()))
 }

@@ -1,5 +1,6 @@
 import { assertSlice, MooncakeError, type MemoryProvider, type Region, type Slice } from '@mooncake-ts/core'
 import type { Payload } from '../api/options.js'
+import { PARTS_MAX } from '../peers/protocol.js'
 
 function isSlice(value: Payload): value is Slice {
   return 'region' in value
@@ -30,10 +31,14 @@ export class BufferScope implements Disposable {
     return value
   }
 
+  /** @throws as `slice`, and ERR_INVALID_PARAMS for more slices than one value may have */
   payload(value: Payload): Slice[] {
-    return Array.isArray(value)
-      ? value.map(part => this.slice(part as Slice))
-      : [this.slice(value as Uint8Array | Slice)]
+    if (!Array.isArray(value)) return [this.slice(value as Uint8Array | Slice)]
+    if (value.length > PARTS_MAX) {
+      const message = `value: expected at most ${PARTS_MAX} slices, got ${value.length}`
+      throw new MooncakeError('ERR_INVALID_PARAMS', message)
+    }
+    return value.map(part => this.slice(part as Slice))
   }
 
   [Symbol.dispose](): void {

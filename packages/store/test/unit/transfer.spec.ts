@@ -11,7 +11,6 @@ import { createCopyPool, createRegion, crc32c } from '@mooncake-ts/memory'
 import { randomBytes, rejectsWith, until, VirtualClock } from '@mooncake-ts/testkit'
 import { checksumOf } from '../../dist/engine/checksum.js'
 import { chunksOf } from '../../dist/engine/chunks.js'
-import { GenerationClock } from '../../dist/routes/generation.js'
 import { RouteCache } from '../../dist/routes/route-cache.js'
 import { RouteNotifier } from '../../dist/routes/route-notifier.js'
 import { Admission } from '../../dist/transfer/admission.js'
@@ -54,18 +53,6 @@ describe('Admission', () => {
     expect(admission.waiting).to.equal(0)
     admission.leave(1)
     expect(admission.inflightBytes).to.equal(0)
-  })
-})
-
-describe('GenerationClock', () => {
-  it('grows with time, within a millisecond, and beyond what it has seen', () => {
-    const clock = new VirtualClock()
-    const generations = new GenerationClock(clock)
-    const [a, b] = [generations.next(), generations.next()]
-    expect(b).to.be.greaterThan(a)
-    generations.observe(b + 1_000_000)
-    expect(generations.next()).to.equal(b + 1_000_001)
-    expect(Number.isSafeInteger(new GenerationClock(systemClock).next())).to.equal(true)
   })
 })
 
