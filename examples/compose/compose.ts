@@ -1,6 +1,6 @@
 /**
- * A cluster composed in code, in one process: a directory, two nodes with memory, and a program that only uses them.
- * In a real deployment each of them is a process of its own; nothing else changes.
+ * A cluster composed in code, in one process: a directory, two nodes with memory, and a program that only
+ * uses them. In a real deployment each of them is a process of its own; nothing else changes.
  */
 import { mib } from '@mooncake-ts/core'
 import { createMaster, masterClient } from '@mooncake-ts/master'

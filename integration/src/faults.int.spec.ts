@@ -26,7 +26,8 @@ describe('faults', function () {
   }
 
   /**
-   * Every key can be read, each byte of it, one after the other: what a lost node costs may be paid once, not by each.
+   * Every key can be read, each byte of it, one after the other: what a lost node costs may be paid once, not
+   * by each.
    */
   async function expectAll(store: Store, keys: readonly string[]): Promise<void> {
     const begun = performance.now()

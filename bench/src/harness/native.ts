@@ -7,7 +7,9 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** Builds one of `bench/native/*.cc`, if its source is newer than the program; gives the path of the program. */
+/**
+ * Builds one of `bench/native/*.cc`, if its source is newer than the program; gives the path of the program.
+ */
 export async function buildNative(name: string): Promise<string> {
   const source = join(root, 'native', `${name}.cc`)
   const program = join(root, 'build', name)

@@ -41,7 +41,8 @@ export const tcpSuite: Suite = {
       await bench.load(options.short ? 64 : Math.floor(POOL_BYTES / objectBytes))
       // Gets first: puts evict what they read.
       for (const operation of ['get', 'put'] as const) {
-        for (const batch of BATCHES) results.push(await runCell(bench, { operation, objectBytes, batch }, options))
+        for (const batch of BATCHES)
+          results.push(await runCell(bench, { operation, objectBytes, batch }, options))
       }
       await store.removeAll({ deadlineMs: 60_000 })
     }

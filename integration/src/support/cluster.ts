@@ -26,7 +26,9 @@ export interface NodeOptions {
   readonly wrapper?: readonly string[]
 }
 
-/** One data node: where it listens, and the process that does; it keeps its ports when it is started again. */
+/**
+ * One data node: where it listens, and the process that does; it keeps its ports when it is started again.
+ */
 export class DataNode {
   server!: ServerProcess
   constructor(

@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 
 /**
- * Ports below those that the system gives to connections by itself, so that a port stays free between two lives
- * of its server.
+ * Ports below those that the system gives to connections by itself, so that a port stays free between two
+ * lives of its server.
  */
 const [FIRST, LAST] = [20_000, 32_000]
 

@@ -1,6 +1,6 @@
 /**
- * The programs `mooncake_master`, `mooncake_client` and `mooncake`; what is exported here starts them from another
- * program.
+ * The programs `mooncake_master`, `mooncake_client` and `mooncake`; what is exported here starts them from
+ * another program.
  *
  * @packageDocumentation
  */

@@ -139,8 +139,9 @@ export interface SocketOptions {
   /** TCP_NODELAY; ignored by unix sockets. */
   readonly noDelay?: boolean
   /**
-   * TCP keepalive: a peer that is silent for so many seconds (1 to 32767) is probed, and the connection fails with
-   * ETIMEDOUT after about as long again. For hosts that vanish without a FIN. 0 turns it off; ignored by unix sockets.
+   * TCP keepalive: a peer that is silent for so many seconds (1 to 32767) is probed, and the connection fails
+   * with ETIMEDOUT after about as long again. For hosts that vanish without a FIN. 0 turns it off; ignored by
+   * unix sockets.
    */
   readonly keepAliveSeconds?: number
 }

@@ -1,5 +1,5 @@
-// What both processes of the soak test know. Run by itself it is the second one, which echoes all that it receives:
-// node soak.js <engine> <inline|bulk> <port>
+// What both processes of the soak test know. Run by itself it is the second one, which echoes all that it
+// receives: node soak.js <engine> <inline|bulk> <port>
 import { fileURLToPath } from 'node:url'
 import { createIoEngine, createSocket, type IoEngineOptions, type Ring } from '@mooncake-ts/io-uring'
 import { result } from './support.js'

@@ -1,6 +1,6 @@
 /**
- * The directory of a cluster: who is alive, which node holds which key, where to write next. And the way of a node
- * to it.
+ * The directory of a cluster: who is alive, which node holds which key, where to write next. And the way of a
+ * node to it.
  *
  * @packageDocumentation
  */

@@ -1,4 +1,6 @@
-/** Keys in one RPC, refused beyond by the schema. A batch of this size is applied in one go, in about 20 ms. */
+/**
+ * Keys in one RPC, refused beyond by the schema. A batch of this size is applied in one go, in about 20 ms.
+ */
 export const BATCH_KEYS_MAX = 16_384
 
 /** Keys that our own client puts into one RPC; it splits larger calls. */

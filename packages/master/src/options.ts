@@ -15,7 +15,10 @@ export interface MasterOptions {
   readonly maxClientPerKey?: number
   /** Weight of other nodes in write routes; the writer's own has 1 − remoteWeight. @defaultValue 0.5 */
   readonly remoteWeight?: number
-  /** Parts of the route table; each grows by itself, which takes a millisecond for 50 000 keys. @defaultValue 256 */
+  /**
+   * Parts of the route table; each grows by itself, which takes a millisecond for 50 000 keys.
+   * @defaultValue 256
+   */
   readonly shardCount?: number
   /** For one message to one node with keys to drop. @defaultValue 5000 */
   readonly nodeCallDeadlineMs?: number

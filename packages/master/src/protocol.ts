@@ -1,6 +1,6 @@
 /**
- * The messages between nodes and master. Batches travel as columns, so that a hot call is a few arrays and not
- * thousands of maps. Fields that a peer does not know are ignored: a newer or older version works.
+ * The messages between nodes and master. Batches travel as columns, so that a hot call is a few arrays and
+ * not thousands of maps. Fields that a peer does not know are ignored: a newer or older version works.
  */
 import { defineMethod, Type, type Static } from '@mooncake-ts/rpc'
 import {
@@ -47,7 +47,10 @@ const Segments = Type.Array(Segment, { maxItems: SEGMENTS_PER_NODE_MAX })
 /** A registration: its epoch tells it from earlier ones of the same process. */
 const Life = { nodeId: Name, epoch: Type.Integer({ minimum: 0 }) }
 
-/** Routes as rows of numbers: `[byteLength, generation, …indexes into replicas]`; null for a key that nobody has. */
+/**
+ * Routes as rows of numbers: `[byteLength, generation, …indexes into replicas]`; null for a key that nobody
+ * has.
+ */
 const Routes = Type.Object({
   replicas: Type.Array(Type.Object({ nodeId: Name, rpcEndpoint: Name, segment: Name })),
   rows: Type.Array(Type.Union([Type.Null(), Type.Array(Type.Number())])),
@@ -94,7 +97,9 @@ const WriteRouteRequest = Type.Object({
   preferredSegments: Type.Array(Name, { maxItems: CANDIDATES_MAX }),
 })
 
-/** `candidates` has a row for each request: `[index into nodes, availableBytes, score]`, one after the other. */
+/**
+ * `candidates` has a row for each request: `[index into nodes, availableBytes, score]`, one after the other.
+ */
 const WriteRoutesResponse = Type.Object({
   /** Of the first request; the others follow one by one. */
   firstGeneration: Type.Integer({ minimum: 1 }),
@@ -121,8 +126,8 @@ const Replicas = {
 }
 
 /**
- * Applied as one: adds, then removes. `sequence` grows with every call of a registration; a call that comes after
- * a later one (a retry that was thought lost) is refused.
+ * Applied as one: adds, then removes. `sequence` grows with every call of a registration; a call that comes
+ * after a later one (a retry that was thought lost) is refused.
  */
 const SyncReplicasRequest = Type.Object({
   ...Life,

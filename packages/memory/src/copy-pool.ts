@@ -7,8 +7,8 @@ export interface CopyPoolOptions {
   /** From 1 to 64. @defaultValue 2 */
   readonly threads?: number
   /**
-   * Batches of at most this many bytes in all run at once, on the JavaScript thread: waking a thread and being woken
-   * by it takes longer than moving them. @defaultValue 256 KiB
+   * Batches of at most this many bytes in all run at once, on the JavaScript thread: waking a thread and
+   * being woken by it takes longer than moving them. @defaultValue 256 KiB
    */
   readonly inlineBytesMax?: number
   /** A batch that would exceed it is refused with ERR_OVERLOADED, unless it is alone. @defaultValue 65 536 */
@@ -23,8 +23,9 @@ export function assertCopyThreads(threads: number): void {
 }
 
 /**
- * Threads that copy and checksum. The operations of one batch run in any order and at the same time: where one reads
- * what another writes, put them into two batches, and wait in between. One operation may overlap itself.
+ * Threads that copy and checksum. The operations of one batch run in any order and at the same time: where
+ * one reads what another writes, put them into two batches, and wait in between. One operation may overlap
+ * itself.
  * @throws ERR_INVALID_PARAMS, ERR_OUT_OF_MEMORY, ERR_NATIVE_MISSING
  */
 export function createCopyPool(options: CopyPoolOptions = {}): CopyPool & AsyncDisposable {
@@ -90,7 +91,9 @@ class ThreadedCopyPool implements CopyPool, AsyncDisposable {
   }
 }
 
-/** Packs operations into numbers, in an array that is used again: the addon has read it when the call returns. */
+/**
+ * Packs operations into numbers, in an array that is used again: the addon has read it when the call returns.
+ */
 class Descriptors {
   #words = new Float64Array(1024)
 

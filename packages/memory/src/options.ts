@@ -2,12 +2,19 @@ import { MooncakeError } from '@mooncake-ts/core'
 
 const HUGE_PAGES = ['off', 'transparent', '2MiB', '1GiB'] as const
 
-/** `2MiB` and `1GiB` take from the pools of reserved pages, `transparent` asks the kernel for what it can do. */
+/**
+ * `2MiB` and `1GiB` take from the pools of reserved pages, `transparent` asks the kernel for what it can do.
+ */
 export type HugePages = (typeof HUGE_PAGES)[number]
 
-/** Where the memory of a Region comes from. What the system cannot give is left out, with a warning, never an error. */
+/**
+ * Where the memory of a Region comes from. What the system cannot give is left out, with a warning, never an
+ * error.
+ */
 export interface PlacementOptions {
-  /** @defaultValue transparent huge pages where the system allows them, without a warning where it does not */
+  /**
+   * @defaultValue transparent huge pages where the system allows them, without a warning where it does not
+   */
   readonly hugePages?: HugePages
   /** The NUMA node that pages should come from. @defaultValue that of the thread that first touches a page */
   readonly numaNode?: number

@@ -12,12 +12,15 @@ export interface CreateRegionOptions extends PlacementOptions {
 
 /** A Region in the memory of this host. */
 export interface HostRegion extends Region, Disposable {
-  /** Of the memfd behind it, which the Region owns, for passing on to another process; −1 where there is none. */
+  /**
+   * Of the memfd behind it, which the Region owns, for passing on to another process; −1 where there is none.
+   */
   readonly fd: number
   /**
-   * Takes all pages from the system now, in pieces, on threads of its own: the first touch of a page costs far more
-   * than to copy it. The bytes stay what they are, and may be used meanwhile. `close` ends it at the next piece; calls
-   * while it runs share its promise. Pages of `wrapBuffer` are the caller's, and are left alone.
+   * Takes all pages from the system now, in pieces, on threads of its own: the first touch of a page costs
+   * far more than to copy it. The bytes stay what they are, and may be used meanwhile. `close` ends it at the
+   * next piece; calls while it runs share its promise. Pages of `wrapBuffer` are the caller's, and are left
+   * alone.
    * @throws ERR_OUT_OF_MEMORY, ERR_REGION_CLOSED
    */
   prefault(): Promise<void>
@@ -40,9 +43,9 @@ export function createRegion(options: CreateRegionOptions): HostRegion {
 }
 
 /**
- * The first `byteLength` bytes of a memfd that another process made, such as the `fd` of its Region. The descriptor is
- * duplicated; the caller's own stays the caller's. It must be sealed against shrinking (ours are), because an access
- * beyond the end of a file kills the process.
+ * The first `byteLength` bytes of a memfd that another process made, such as the `fd` of its Region. The
+ * descriptor is duplicated; the caller's own stays the caller's. It must be sealed against shrinking (ours
+ * are), because an access beyond the end of a file kills the process.
  * @throws ERR_INVALID_PARAMS, ERR_OUT_OF_MEMORY, ERR_NATIVE_MISSING
  */
 export function mapRegion(fd: number, byteLength: number): HostRegion {
@@ -55,8 +58,8 @@ export function mapRegion(fd: number, byteLength: number): HostRegion {
 }
 
 /**
- * A Region over the caller's own bytes, without a copy. The bytes stay reachable until the Region is closed (or collected)
- * and nothing is in flight on it. Their buffer must not be transferred or resized meanwhile.
+ * A Region over the caller's own bytes, without a copy. The bytes stay reachable until the Region is closed
+ * (or collected) and nothing is in flight on it. Their buffer must not be transferred or resized meanwhile.
  * @throws ERR_INVALID_PARAMS, ERR_NATIVE_MISSING
  */
 export function wrapBuffer(bytes: Uint8Array): HostRegion {
@@ -69,7 +72,10 @@ export function wrapBuffer(bytes: Uint8Array): HostRegion {
 }
 
 export interface MemoryStats {
-  /** Made by `createRegion` or `mapRegion`, and still in use by somebody: an owner, a view or an operation in flight. */
+  /**
+   * Made by `createRegion` or `mapRegion`, and still in use by somebody: an owner, a view or an operation in
+   * flight.
+   */
   readonly liveRegions: number
   readonly liveBytes: number
   /** Made by `wrapBuffer`, and still in use by somebody. */
@@ -124,7 +130,10 @@ abstract class BaseRegion implements HostRegion {
     return this.#prefaulting
   }
 
-  /** Refers to `this` until the end, so that a Region with nobody but this promise is not collected, thus closed. */
+  /**
+   * Refers to `this` until the end, so that a Region with nobody but this promise is not collected, thus
+   * closed.
+   */
   async #prefaultOnce(): Promise<void> {
     try {
       if (this.#closed) throw new MooncakeError('ERR_REGION_CLOSED', `Region ${this.id} was closed`)

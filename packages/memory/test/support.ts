@@ -39,7 +39,10 @@ const gc = ((): (() => void) => {
   return runInNewContext('gc') as () => void
 })()
 
-/** Collects what earlier tests left, so that a test can count its own. Fails if one of them left a region open. */
+/**
+ * Collects what earlier tests left, so that a test can count its own. Fails if one of them left a region
+ * open.
+ */
 export function nothingLive(): Promise<void> {
   return eventually(() => {
     gc()

@@ -21,8 +21,8 @@ interface GaugeEntry extends GaugeContract {
 }
 
 /**
- * The `Metrics` contract over one prom-client registry. A name belongs to one kind of instrument: asking for it as
- * another kind is a mistake in the program, hence a TypeError.
+ * The `Metrics` contract over one prom-client registry. A name belongs to one kind of instrument: asking for
+ * it as another kind is a mistake in the program, hence a TypeError.
  */
 export class PrometheusMetrics implements Metrics, Startable {
   readonly #registry = new Registry()
@@ -58,8 +58,8 @@ export class PrometheusMetrics implements Metrics, Startable {
   }
 
   /**
-   * Asked for again with another `collect`, the newest one counts: its predecessor belonged to a part that was
-   * replaced.
+   * Asked for again with another `collect`, the newest one counts: its predecessor belonged to a part that
+   * was replaced.
    */
   gauge(options: MetricOptions & { readonly collect?: () => number }): GaugeContract {
     const entry = this.#once(this.#gauges, options.name, () => this.#makeGauge(options))

@@ -20,7 +20,9 @@ import {
   startService,
 } from './support.js'
 
-/** Past the handshake a server that does what a test wants. `versions` replaces those that its HELLO tells. */
+/**
+ * Past the handshake a server that does what a test wants. `versions` replaces those that its HELLO tells.
+ */
 async function fakeServer(
   onRequest: (socket: Socket, id: number) => void,
   versions: object = {},

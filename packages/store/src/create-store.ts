@@ -35,8 +35,8 @@ const START_MS = 60_000
 /**
  * Starts a node out of plugins and joins the cluster.
  *
- * @throws ERR_INVALID_PARAMS for a configuration that cannot be, ERR_PLUGIN_START with the plugin's own error as cause,
- * ERR_MASTER_UNAVAILABLE (as that cause) when no master answers within `limits.masterWaitMs`
+ * @throws ERR_INVALID_PARAMS for a configuration that cannot be, ERR_PLUGIN_START with the plugin's own error
+ * as cause, ERR_MASTER_UNAVAILABLE (as that cause) when no master answers within `limits.masterWaitMs`
  *
  * @example
  * await using store = await createStore({

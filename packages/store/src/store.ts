@@ -32,7 +32,10 @@ export interface StoreHandleInit {
   readonly limits: Required<StoreLimits>
 }
 
-/** The Store that `createStore` gives: arguments are checked here, calls are counted here so that `close` can wait for them. */
+/**
+ * The Store that `createStore` gives: arguments are checked here, calls are counted here so that `close` can
+ * wait for them.
+ */
 export class StoreHandle implements Store {
   readonly name: string
   readonly #init: StoreHandleInit

@@ -31,8 +31,8 @@ export interface DramOptions {
   /** Who places values: the built-in one, or one of yours for this many bytes. @defaultValue 'OFFSET' */
   readonly allocator?: 'OFFSET' | ((capacityBytes: number) => Allocator)
   /**
-   * Take all pages from the system at start, where the memory can do that, rather than when values first come to
-   * them. After 10 s the tier serves, and goes on with the rest meanwhile.
+   * Take all pages from the system at start, where the memory can do that, rather than when values first come
+   * to them. After 10 s the tier serves, and goes on with the rest meanwhile.
    * @defaultValue true
    */
   readonly prefault?: boolean

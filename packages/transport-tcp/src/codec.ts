@@ -1,18 +1,19 @@
 /**
  * The wire format of a lane after its handshake. All integers are little-endian.
  *
- * Request, initiator to target: head, `opCount` descriptors, then the payload of its WRITE descriptors in their order.
- * Head and first descriptor are received in one go, so a frame of one operation costs one receive.
+ * Request, initiator to target: head, `opCount` descriptors, then the payload of its WRITE descriptors in
+ * their order. Head and first descriptor are received in one go, so a frame of one operation costs one
+ * receive.
  *
  *     head (24)         0 u32 magic   4 u32 sequence   8 u32 opCount   12 u32 zero   16 u64 writeBytes
  *     descriptor (48)   0 key[24]: u64 exposureId, token[16]   24 u64 offset   32 u64 operationBytes
  *                       40 u32 byteLength   44 u32 kind
  *
- * `operationBytes` counts from `offset` to the end of the whole operation. A stripe carries it so that an operation
- * that reaches out of the window is refused as a whole, before any stripe of it is written.
+ * `operationBytes` counts from `offset` to the end of the whole operation. A stripe carries it so that an
+ * operation that reaches out of the window is refused as a whole, before any stripe of it is written.
  *
- * Response, target to initiator, in the order of the requests: head, one status byte for each descriptor if any is not
- * OK, then the payload of its READ descriptors that are OK, in their order.
+ * Response, target to initiator, in the order of the requests: head, one status byte for each descriptor if
+ * any is not OK, then the payload of its READ descriptors that are OK, in their order.
  *
  *     head (16)         0 u32 magic   4 u32 sequence   8 u32 opCount   12 u8 hasStatuses   13 zero[3]
  */

@@ -73,14 +73,20 @@ export class ExposedRange {
   }
 }
 
-/** What this process lets peers reach. Ids are never reused, so a late operation on a revoked range meets nothing. */
+/**
+ * What this process lets peers reach. Ids are never reused, so a late operation on a revoked range meets
+ * nothing.
+ */
 export class Exposures {
   readonly #slots: Slots
   readonly #clock: Clock
   readonly #abortGraceMs: number
   readonly #ranges = new Map<number, ExposedRange>()
   #nextId = 1
-  /** Told when peers still touch a range `abortGraceMs` after it was revoked: it must be brought to rest by force. */
+  /**
+   * Told when peers still touch a range `abortGraceMs` after it was revoked: it must be brought to rest by
+   * force.
+   */
   onOverdue: (range: ExposedRange) => void = () => {}
 
   constructor(slots: Slots, clock: Clock, abortGraceMs: number) {
@@ -111,8 +117,9 @@ export class Exposures {
   }
 
   /**
-   * The range that a descriptor names, retained, or undefined where it may not: unknown, revoked, wrong token, out of
-   * range or wrong direction. They look the same to the peer, so that it learns nothing by trying.
+   * The range that a descriptor names, retained, or undefined where it may not: unknown, revoked, wrong
+   * token, out of range or wrong direction. They look the same to the peer, so that it learns nothing by
+   * trying.
    */
   authorize(descriptor: Descriptor, view: DataView, tokenAt: number): ExposedRange | undefined {
     const range = this.#ranges.get(descriptor.exposureId)

@@ -1,5 +1,6 @@
 /**
- * Before its first frame a lane proves in both directions that its ends know the cluster secret. Little-endian:
+ * Before its first frame a lane proves in both directions that its ends know the cluster secret.
+ * Little-endian:
  *
  *     1  client  HELLO      0 u32 magic   4 u32 version   8 clientNonce[32]
  *     2  server  CHALLENGE  0 u32 magic   4 u32 version   8 u32 frameOpsMax   12 u32 framesMax

@@ -47,8 +47,8 @@ export function clientHeadBytes({ frameOpsMax, framesMax }: LaneLimits): number 
 }
 
 /**
- * The initiator's end of a lane: posts frames without waiting, several at a time, and takes their responses in order.
- * A receive is always posted, so that the end of the peer is noticed at once.
+ * The initiator's end of a lane: posts frames without waiting, several at a time, and takes their responses
+ * in order. A receive is always posted, so that the end of the peer is noticed at once.
  */
 export class ClientLane {
   readonly limits: LaneLimits
@@ -63,7 +63,10 @@ export class ClientLane {
   #finishing = false
   #progressMs: number
 
-  /** The socket has greeted. @param onFrameEnd called once for each frame, when nothing touches its pieces any more */
+  /**
+   * The socket has greeted.
+   * @param onFrameEnd called once for each frame, when nothing touches its pieces any more
+   */
   constructor(socket: LaneSocket, limits: LaneLimits, clock: Clock, onFrameEnd: (end: FrameEnd) => void) {
     this.limits = limits
     this.#socket = socket

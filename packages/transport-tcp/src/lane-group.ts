@@ -29,7 +29,10 @@ export interface LaneGroupHost {
   refuse(piece: Piece, error: Error): void
 }
 
-/** The lanes to one peer for one class of pieces, and the queue before them. Lanes are opened when there is work. */
+/**
+ * The lanes to one peer for one class of pieces, and the queue before them. Lanes are opened when there is
+ * work.
+ */
 export class LaneGroup {
   readonly #host: LaneGroupHost
   readonly #options: LaneGroupOptions

@@ -18,7 +18,9 @@ import { IoVector } from './io-vector.js'
 import type { LaneSocket } from './lane-socket.js'
 import type { TransportMetrics } from './metrics.js'
 
-/** Where the payload of refused writes goes, so that the stream stays in step. What is in it means nothing. */
+/**
+ * Where the payload of refused writes goes, so that the stream stays in step. What is in it means nothing.
+ */
 export interface Scratch {
   readonly slot: number
   readonly byteLength: number
@@ -50,7 +52,9 @@ export function serverHeadBytes({ frameOpsMax, framesMax }: LaneLimits): number 
   return requestBytes(frameOpsMax) + framesMax * (RESPONSE_HEAD_BYTES + frameOpsMax)
 }
 
-/** The target's end of a lane: receives frames, checks every descriptor, moves the payload, answers in order. */
+/**
+ * The target's end of a lane: receives frames, checks every descriptor, moves the payload, answers in order.
+ */
 export class ServerLane {
   readonly #socket: LaneSocket
   readonly #deps: ServerLaneDeps

@@ -3,7 +3,10 @@ import { asMooncakeError, MooncakeError } from '@mooncake-ts/core'
 import type { IoVector } from './io-vector.js'
 import type { LaneIo } from './lane-io.js'
 
-/** Small messages that wait for the socket are sent together up to this size, which stays a small, inline operation. */
+/**
+ * Small messages that wait for the socket are sent together up to this size, which stays a small, inline
+ * operation.
+ */
 const COALESCED_BYTES_MAX = 256 * 1024
 
 /** Bytes to send, and what to do when the kernel has let go of them. */
@@ -13,11 +16,12 @@ export interface Message {
 }
 
 /**
- * One connected socket with ordered, whole receives and sends. io_uring does not order operations on one socket, so
- * exactly one receive and one send are in flight, and the queue of sends is kept here. Large ones run on a bulk thread,
- * the others inline.
+ * One connected socket with ordered, whole receives and sends. io_uring does not order operations on one
+ * socket, so exactly one receive and one send are in flight, and the queue of sends is kept here. Large ones
+ * run on a bulk thread, the others inline.
  *
- * Callbacks stop when the socket is destroyed; `rest` settles when the kernel touches no memory of it any more.
+ * Callbacks stop when the socket is destroyed; `rest` settles when the kernel touches no memory of it any
+ * more.
  */
 export class LaneSocket {
   readonly fd: number
@@ -79,8 +83,8 @@ export class LaneSocket {
   }
 
   /**
-   * Ends both directions and forgets queued messages; `rest` tells when the kernel has let go. Idempotent: the first
-   * reason stays.
+   * Ends both directions and forgets queued messages; `rest` tells when the kernel has let go. Idempotent:
+   * the first reason stays.
    */
   destroy(reason: MooncakeError): void {
     if (this.#reason != null) return

@@ -90,7 +90,10 @@ export class Listener {
     for (const socket of this.#lanes.keys()) socket.destroy(reason)
   }
 
-  /** The only way to stop a peer that stands still in the middle of a frame. Its other frames on those lanes fail too. */
+  /**
+   * The only way to stop a peer that stands still in the middle of a frame. Its other frames on those lanes
+   * fail too.
+   */
   #closeLanesOf(range: ExposedRange): void {
     for (const lane of this.#lanes.values()) {
       if (lane?.carries(range) === true)

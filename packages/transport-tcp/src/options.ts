@@ -6,13 +6,19 @@ import { parseEndpoint } from './endpoint.js'
 export interface TcpOptions {
   /** Where to listen, `host:port`; port 0 takes any free one. @defaultValue `127.0.0.1:0` */
   readonly listen?: string
-  /** The host that peers are told to dial. @defaultValue that of `listen`; for a wildcard, the first outer address */
+  /**
+   * The host that peers are told to dial.
+   * @defaultValue that of `listen`; for a wildcard, the first outer address
+   */
   readonly advertiseHost?: string
   /** Connections to one peer: one for small operations, the others for large ones. @defaultValue 3 */
   readonly lanesPerPeer?: number
   /** Operations larger than this are cut into stripes of at most this size. @defaultValue 4 MiB */
   readonly stripeBytes?: number
-  /** From this size on an operation is large: bulk threads move it, on the lanes for large ones. @defaultValue 1 MiB */
+  /**
+   * From this size on an operation is large: bulk threads move it, on the lanes for large ones.
+   * @defaultValue 1 MiB
+   */
   readonly bulkThresholdBytes?: number
   /** Native threads that move large payloads. @defaultValue 2 */
   readonly bulkThreads?: number
@@ -30,7 +36,10 @@ export interface TcpOptions {
   readonly connectTimeoutMs?: number
   /** A lane with work on it that makes no progress for this long is closed. @defaultValue 30 000 */
   readonly operationTimeoutMs?: number
-  /** How long aborted frames, and peers' frames on a revoked range, may take before their lane is closed. @defaultValue 1 000 */
+  /**
+   * How long aborted frames, and peers' frames on a revoked range, may take before their lane is closed.
+   * @defaultValue 1 000
+   */
   readonly abortGraceMs?: number
   /** How long `stop` waits for what is on the wire. @defaultValue 5 000 */
   readonly stopTimeoutMs?: number

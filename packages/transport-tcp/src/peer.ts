@@ -11,7 +11,10 @@ import type { Slots } from './slots.js'
 export const SMALL_FRAMES_MAX = 8
 /** On a lane for large ones: the next stripe is there when one ends; more would only unbalance the lanes. */
 const LARGE_FRAMES_MAX = 3
-/** Small operations are packed up to this size: both ends work at the same time when a batch is several frames. */
+/**
+ * Small operations are packed up to this size: both ends work at the same time when a batch is several
+ * frames.
+ */
 const PACKED_BYTES_MAX = 256 * KIB
 
 export interface PeerDeps {
@@ -76,7 +79,10 @@ export class Peer implements LaneGroupHost {
     this.#large.takeBack(job)
   }
 
-  /** The only way to stop what is on the wire: a frame cannot be recalled. Others' frames on those lanes fail too. */
+  /**
+   * The only way to stop what is on the wire: a frame cannot be recalled. Others' frames on those lanes fail
+   * too.
+   */
   closeLanesOf(job: Job): void {
     for (const lane of this.lanes) {
       if (lane.carries(job))

@@ -183,7 +183,8 @@ export class TcpTransport implements Transport, Startable {
       if (this.#jobs.size === 0) this.#lastJobEnded()
     })
     this.#jobs.add(job)
-    // Many batches may wait on the one signal of a call: the ten listeners that Node takes for a leak say nothing here.
+    // Many batches may wait on the one signal of a call: the ten listeners that Node takes for a leak say
+    // nothing here.
     setMaxListeners(0, signal)
     signal.addEventListener('abort', onAbort, { once: true })
     for (let index = 0; index < batch.length; index++) {

@@ -1,4 +1,7 @@
-/** A peer of its own: exposes a region, tells where, moves what it is told to, and lives until it is killed or its parent is gone. */
+/**
+ * A peer of its own: exposes a region, tells where, moves what it is told to, and lives until it is killed or
+ * its parent is gone.
+ */
 import { noMetrics, silentLogger, systemClock } from '@mooncake-ts/core'
 import { createRegion } from '@mooncake-ts/memory'
 import { TcpTransport } from '../dist/transport.js'

@@ -12,7 +12,8 @@ import { createLogger } from '../process/logging.js'
 import { masterEndpoints } from './node.js'
 
 /**
- * What every command takes that talks to a running cluster; a person reads their output, so only failures are logged.
+ * What every command takes that talks to a running cluster; a person reads their output, so only failures are
+ * logged.
  */
 const CONNECTION_FLAGS: readonly Flag[] = [...commonFlags('error'), MASTER_ADDRESS, LOCAL_HOST]
 

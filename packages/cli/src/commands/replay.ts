@@ -53,8 +53,8 @@ export const REPLAY_FLAGS: readonly Flag[] = [
 ]
 
 /**
- * `mooncake replay`: one master, data nodes and a driver as processes of their own; or only the driver, for a cluster
- * that runs.
+ * `mooncake replay`: one master, data nodes and a driver as processes of their own; or only the driver, for a
+ * cluster that runs.
  */
 export async function runReplay(argv: readonly string[]): Promise<number> {
   const summary = 'Replay a KV-cache workload through a cluster on this machine, every byte verified.'

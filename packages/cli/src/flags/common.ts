@@ -48,8 +48,8 @@ export function securityOf(settings: Settings): Security {
 }
 
 /**
- * The host that listeners bind: what was asked for, else all interfaces where that is safe or was allowed, else
- * loopback, which the listeners say in the log.
+ * The host that listeners bind: what was asked for, else all interfaces where that is safe or was allowed,
+ * else loopback, which the listeners say in the log.
  */
 export function hostOf({ host }: Settings, security: Security): string {
   if (host != null && host !== '') return String(host)

@@ -2,8 +2,8 @@ import { commonFlags } from './common.js'
 import { notBuilt, type Flag } from './spec.js'
 
 /**
- * Settings of `mooncake_master`, with the names and, where the README says nothing else, the defaults of the reference
- * system.
+ * Settings of `mooncake_master`, with the names and, where the README says nothing else, the defaults of the
+ * reference system.
  */
 export const MASTER_FLAGS: readonly Flag[] = [
   ...commonFlags('info'),

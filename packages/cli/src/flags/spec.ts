@@ -3,8 +3,8 @@ import { MooncakeError, parseBytes, parseDurationMs } from '@mooncake-ts/core'
 export type FlagValue = string | number | boolean
 
 /**
- * One setting: it can come from the command line, the environment or a config file, and is checked in the same way
- * everywhere.
+ * One setting: it can come from the command line, the environment or a config file, and is checked in the
+ * same way everywhere.
  */
 export interface Flag {
   /** With underscores, as in the reference system; hyphens are accepted too. */
@@ -17,8 +17,8 @@ export interface Flag {
   /** The least that makes sense, of a number. */
   readonly min?: number
   /**
-   * Known from the reference system but not built: any value but this one (which asks for nothing) is refused with a
-   * sentence, because a flag that is silently ignored is worse than one that is missing.
+   * Known from the reference system but not built: any value but this one (which asks for nothing) is refused
+   * with a sentence, because a flag that is silently ignored is worse than one that is missing.
    */
   readonly notBuilt?: { readonly inert?: FlagValue; readonly instead?: string }
 }
@@ -46,7 +46,10 @@ const WANTED: Readonly<Record<Flag['type'], string>> = {
   port: 'a port from 0 to 65535',
 }
 
-/** @param where how the user gave it: `--rpc_port`, `MOONCAKE_MASTER` or `master.yaml: rpc_port` @throws ERR_CONFIG */
+/**
+ * @param where how the user gave it: `--rpc_port`, `MOONCAKE_MASTER` or `master.yaml: rpc_port`
+ * @throws ERR_CONFIG
+ */
 export function checkValue(flag: Flag, raw: unknown, where: string): FlagValue {
   const value = convert(flag, raw)
   if (value === undefined) {

@@ -24,7 +24,8 @@ const TiersConfig = Type.Object(
 const WHERE = '--tiered_backend_config'
 
 /**
- * The plugins of `--tiered_backend_config`: JSON text, or the path of a file with it. Fast to slow, by priority.
+ * The plugins of `--tiered_backend_config`: JSON text, or the path of a file with it. Fast to slow, by
+ * priority.
  *
  * @throws ERR_CONFIG with the path of the field
  */

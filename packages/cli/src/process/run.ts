@@ -43,9 +43,9 @@ function sentence(error: unknown): string {
 }
 
 /**
- * Settles at the first SIGINT or SIGTERM, or when the process that started this one with a channel is gone: its
- * servers do not outlive it. A second signal kills the process at once, as people expect. This alone does not
- * keep a process alive; its listeners do.
+ * Settles at the first SIGINT or SIGTERM, or when the process that started this one with a channel is gone:
+ * its servers do not outlive it. A second signal kills the process at once, as people expect. This alone does
+ * not keep a process alive; its listeners do.
  */
 export function untilStopped(): Promise<string> {
   return new Promise(resolve => {

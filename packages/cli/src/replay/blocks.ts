@@ -2,13 +2,15 @@ import { mulberry32 } from './workload.js'
 
 const HEADER_BYTES = 16
 const POOL_BYTES = 16 * 2 ** 20
-/** Contents of two blocks begin at least this far apart in the pool, or at the same place with another header. */
+/**
+ * Contents of two blocks begin at least this far apart in the pool, or at the same place with another header.
+ */
 const STEP_BYTES = 64
 
 /**
- * The bytes of every block, from its id alone: a header that names it, then a stretch of a pool of random bytes that
- * begins somewhere else for every id. So what was read can be checked byte by byte without keeping what was put, and
- * bytes of two blocks mixed together show.
+ * The bytes of every block, from its id alone: a header that names it, then a stretch of a pool of random
+ * bytes that begins somewhere else for every id. So what was read can be checked byte by byte without keeping
+ * what was put, and bytes of two blocks mixed together show.
  */
 export class BlockContent {
   readonly blockBytes: number

@@ -26,7 +26,8 @@ export interface ExitStatus {
 
 /**
  * One server process of a local cluster, with its log in a file. It has a session of its own, so that Ctrl-C
- * reaches only the process that stops it in order; and a channel, by whose end it knows that this process is gone.
+ * reaches only the process that stops it in order; and a channel, by whose end it knows that this process is
+ * gone.
  */
 export class ServerProcess {
   readonly name: string

@@ -40,8 +40,8 @@ export interface ReplayCounts {
 const FAILURES_KEPT = 5
 
 /**
- * What an inference engine does with the pool, request by request: one batched `exists` over the blocks of the prompt,
- * get the leading hits, put the rest. Every byte that comes back is compared with what was put.
+ * What an inference engine does with the pool, request by request: one batched `exists` over the blocks of
+ * the prompt, get the leading hits, put the rest. Every byte that comes back is compared with what was put.
  */
 export class Driver {
   readonly counts: ReplayCounts = {

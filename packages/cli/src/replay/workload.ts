@@ -5,15 +5,18 @@ import { MooncakeError } from '@mooncake-ts/core'
 export const TOKENS_PER_BLOCK = 512
 
 /**
- * One request of a workload: the blocks of its prompt, from the first on. Equal ids mean an equal prefix up to and with
- * that block.
+ * One request of a workload: the blocks of its prompt, from the first on. Equal ids mean an equal prefix up
+ * to and with that block.
  */
 export interface ReplayRequest {
   readonly inputTokens: number
   readonly blockIds: readonly number[]
 }
 
-/** Requests of a JSON-lines trace in the form of the Mooncake FAST'25 release. @throws ERR_CONFIG with the line */
+/**
+ * Requests of a JSON-lines trace in the form of the Mooncake FAST'25 release.
+ * @throws ERR_CONFIG with the line
+ */
 export async function* readTrace(path: string): AsyncGenerator<ReplayRequest> {
   let number = 0
   try {
@@ -39,17 +42,19 @@ function parseLine(line: string): ReplayRequest {
 }
 
 /**
- * Figures of the conversation workload (12,031 requests): Mooncake, FAST'25, and its public trace. A new conversation
- * brings a log-normal number of blocks with median 10 (mean 20.5), a further turn one with median 2 (mean 6.8); 39 % of
- * requests are further turns; all share the first block. Together: 24 blocks a request on average, median 14, and 37 %
- * of all blocks seen before.
+ * Figures of the conversation workload (12,031 requests): Mooncake, FAST'25, and its public trace. A new
+ * conversation brings a log-normal number of blocks with median 10 (mean 20.5), a further turn one with
+ * median 2 (mean 6.8); 39 % of requests are further turns; all share the first block. Together: 24 blocks a
+ * request on average, median 14, and 37 % of all blocks seen before.
  */
 const CONVERSATION = {
   furtherTurns: 0.39,
   firstBlocks: { median: 10, sigma: 1.24 },
   nextBlocks: { median: 2, sigma: 1.55 },
   blocksMax: 247,
-  /** Longer ones have come to their end; without that the mean would be 27, and 42 % of blocks seen before. */
+  /**
+   * Longer ones have come to their end; without that the mean would be 27, and 42 % of blocks seen before.
+   */
   openBlocksMax: 110,
   /** Turns follow each other soon: one of the last conversations goes on, the newest most likely. */
   openConversations: 400,
@@ -79,7 +84,10 @@ export function* generateConversations(seed = 1): Generator<ReplayRequest> {
   }
 }
 
-/** A small random generator with a 32-bit state (Tommy Ettinger's mulberry32): the same workload on every machine. */
+/**
+ * A small random generator with a 32-bit state (Tommy Ettinger's mulberry32): the same workload on every
+ * machine.
+ */
 export function mulberry32(seed: number): () => number {
   let state = seed >>> 0
   return () => {

@@ -19,8 +19,8 @@ export interface Region {
    */
   view(offset: number, byteLength: number): Uint8Array
   /**
-   * Takes the pages from the system now, off the JavaScript thread, rather than at the first touch of each. The
-   * bytes stay what they are. `close` ends it; nothing touches the pages any more when it settles.
+   * Takes the pages from the system now, off the JavaScript thread, rather than at the first touch of each.
+   * The bytes stay what they are. `close` ends it; nothing touches the pages any more when it settles.
    * @throws ERR_OUT_OF_MEMORY, ERR_REGION_CLOSED
    */
   prefault?(): Promise<void>

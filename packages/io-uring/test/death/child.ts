@@ -38,8 +38,8 @@ function connect(): Promise<Setup> {
 }
 
 /**
- * Idle receives, a send that nobody reads, and one that is being received: into Regions, one of them over bytes
- * of the heap, which the memory package waits for at the end of a worker, and into bytes of the heap.
+ * Idle receives, a send that nobody reads, and one that is being received: into Regions, one of them over
+ * bytes of the heap, which the memory package waits for at the end of a worker, and into bytes of the heap.
  */
 async function leaveWorkInFlight(): Promise<IoEngine> {
   const { engine, ring, client, server } = await connect()
@@ -54,7 +54,8 @@ async function leaveWorkInFlight(): Promise<IoEngine> {
   const slot = other.engine.attach(region)
   other.ring.send(other.client, [slot, 0, 64 * MIB], () => {})
   other.ring.recv(other.client, [slot, 0, MIB], () => {})
-  // The end of a worker runs cleanup hooks in reverse: this engine's before that of memory, the first one's after it.
+  // The end of a worker runs cleanup hooks in reverse: this engine's before that of memory, the first one's
+  // after it.
   other.ring.recv(other.server, [other.engine.attach(wrapped), 0, MIB], () => {}, { waitAll: true })
   other.ring.submit()
   region.close()

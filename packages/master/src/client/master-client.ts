@@ -261,7 +261,8 @@ function notReached(names: readonly string[]): MooncakeError {
  * @throws ERR_INVALID_PARAMS, when called with options that do not fit
  *
  * @example
- * const store = await createStore({ name: 'prefill-0', master: masterClient({ endpoints: ['10.0.0.1:50051'] }), … })
+ * const store = await createStore({ name: 'prefill-0', master: masterClient({ endpoints: ['10.0.0.1:50051']
+ * }), … })
  */
 export const masterClient = definePlugin<Directory, MasterClientOptions>({
   name: '@mooncake-ts/master/client',

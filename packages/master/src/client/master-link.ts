@@ -36,8 +36,8 @@ interface Member {
 }
 
 /**
- * The way to the master: which endpoint answers, whether we are registered there, and the heartbeats. While the
- * master is away calls fail at once; the next heartbeat finds out when it is back.
+ * The way to the master: which endpoint answers, whether we are registered there, and the heartbeats. While
+ * the master is away calls fail at once; the next heartbeat finds out when it is back.
  */
 export class MasterLink {
   readonly state$ = new BehaviorSubject<DirectoryState>('joining')

@@ -22,7 +22,8 @@ export function handleNode(rpc: RpcService, handlers: DirectoryHandlers, feed: R
           removed[from + i] = count > 0 ? 1 : 0
         })
       }
-      // The master drops its routes when it hears from us. A report that we sent before must not come after that.
+      // The master drops its routes when it hears from us. A report that we sent before must not come after
+      // that.
       await feed.barrier()
       return { removed }
     }),

@@ -8,7 +8,10 @@ export interface MasterClientOptions {
   readonly heartbeatMs?: number
   /** A master that does not answer a heartbeat in time is away. @defaultValue 3000 */
   readonly heartbeatDeadlineMs?: number
-  /** Pause after the first failed attempt to reach a master; doubles up to `backoffMaxMs`. @defaultValue 100 */
+  /**
+   * Pause after the first failed attempt to reach a master; doubles up to `backoffMaxMs`.
+   * @defaultValue 100
+   */
   readonly backoffMinMs?: number
   /** @defaultValue 2000 */
   readonly backoffMaxMs?: number

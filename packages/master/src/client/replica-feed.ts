@@ -18,14 +18,15 @@ export type ReplicaReport = Omit<SyncReplicasMessage, 'nodeId' | 'epoch'>
 type Send = (report: ReplicaReport, signal?: AbortSignal) => Promise<Uint8Array>
 
 /**
- * What this node tells the master about its replicas, in order: one message at a time, numbered, so that a message
- * that was thought lost and arrives late is refused.
+ * What this node tells the master about its replicas, in order: one message at a time, numbered, so that a
+ * message that was thought lost and arrives late is refused.
  *
- * While everything is told again (`resync`), live reports go on through the same queue. Why a removed key cannot
- * come back: a batch of the snapshot is taken at the moment when it is sent, so a key in it was held then; its
- * removal happens later, and the report of it queues behind. For snapshots that were taken in one piece earlier
- * there is `#removed`: what was reported as removed since the resync began is left out, up to that generation. A
- * key that was replaced is safe by its generation: the master answers `stale` to the older one.
+ * While everything is told again (`resync`), live reports go on through the same queue. Why a removed key
+ * cannot come back: a batch of the snapshot is taken at the moment when it is sent, so a key in it was held
+ * then; its removal happens later, and the report of it queues behind. For snapshots that were taken in one
+ * piece earlier there is `#removed`: what was reported as removed since the resync began is left out, up to
+ * that generation. A key that was replaced is safe by its generation: the master answers `stale` to the older
+ * one.
  */
 export class ReplicaFeed {
   readonly #queue = new SerialQueue(QUEUED_CALLS_MAX)
@@ -51,8 +52,8 @@ export class ReplicaFeed {
   }
 
   /**
-   * Adds first: a replica that moved between two segments is never missing. Rejects with the first failure when
-   * all parts are at rest.
+   * Adds first: a replica that moved between two segments is never missing. Rejects with the first failure
+   * when all parts are at rest.
    */
   async sync(
     adds: readonly ReplicaAdd[],
@@ -70,8 +71,8 @@ export class ReplicaFeed {
   }
 
   /**
-   * Tells everything. Replicas that the master refuses are dropped. Rejects with the signal's reason, or when the
-   * master is gone.
+   * Tells everything. Replicas that the master refuses are dropped. Rejects with the signal's reason, or when
+   * the master is gone.
    */
   async resync(handlers: DirectoryHandlers, signal: AbortSignal): Promise<void> {
     const removed = new Map<string, number>()

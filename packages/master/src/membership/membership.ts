@@ -131,8 +131,8 @@ export class Membership {
   /** To be called about once a second. */
   check(intervalMs: number): void {
     const nowMs = this.#clock.nowMs()
-    // When the master itself slept (a paused machine, a blocked event loop), the heartbeats of that time wait in
-    // its sockets: nobody is to blame for them.
+    // When the master itself slept (a paused machine, a blocked event loop), the heartbeats of that time wait
+    // in its sockets: nobody is to blame for them.
     const sleptMs = nowMs - this.#lastCheckMs - intervalMs
     this.#lastCheckMs = nowMs
     for (const node of [...this.#nodes.values()]) {

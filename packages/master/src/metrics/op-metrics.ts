@@ -35,8 +35,8 @@ interface BatchCounters extends SingleCounters {
 }
 
 /**
- * Requests and failures of every operation. A batch of one counts as a single request: that is what its caller
- * made.
+ * Requests and failures of every operation. A batch of one counts as a single request: that is what its
+ * caller made.
  */
 export class OpMetrics {
   readonly #single = new Map<Op, SingleCounters>()

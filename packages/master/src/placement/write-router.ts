@@ -17,10 +17,10 @@ export interface Candidate {
 }
 
 /**
- * Where to write next. Score = free ratio × weight, as in the reference system. A place in the answer goes to the
- * better of two nodes drawn at random: equal nodes share the load, better ones get more, and yet no node, be it
- * new and empty, gets more than two shares of it. Strict ranking would send everything to one node until the next
- * heartbeat.
+ * Where to write next. Score = free ratio × weight, as in the reference system. A place in the answer goes to
+ * the better of two nodes drawn at random: equal nodes share the load, better ones get more, and yet no node,
+ * be it new and empty, gets more than two shares of it. Strict ranking would send everything to one node
+ * until the next heartbeat.
  */
 export class WriteRouter {
   readonly #members: Membership
@@ -48,7 +48,9 @@ export class WriteRouter {
     return chosen
   }
 
-  /** Counts the bytes against the first candidate, who will most likely get them, until its next heartbeat. */
+  /**
+   * Counts the bytes against the first candidate, who will most likely get them, until its next heartbeat.
+   */
   book(candidates: readonly Candidate[], byteLength: number): void {
     if (candidates[0] != null) candidates[0].node.pendingBytes += byteLength
   }
@@ -79,7 +81,8 @@ export class WriteRouter {
     const { capacityBytes, usedBytes } = node.usage
     const free = capacityBytes - usedBytes - node.pendingBytes
     const weight = node.nodeId === callerId ? 1 - this.#remoteWeight : this.#remoteWeight
-    // Overbooked nodes stay below those with space whatever their weight, and rank by how much they are overbooked.
+    // Overbooked nodes stay below those with space whatever their weight, and rank by how much they are
+    // overbooked.
     const ratio = free / capacityBytes
     return { node, availableBytes: Math.max(0, free), score: ratio > 0 ? ratio * weight : ratio }
   }

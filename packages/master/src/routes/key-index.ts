@@ -15,9 +15,10 @@ export function hashOf(key: string): number {
 }
 
 /**
- * Hash → slot, with linear probing. A JavaScript Map must visit the string of every key in a bucket to compare
- * hashes; here they lie side by side, and a string is touched only to confirm. Measured at a million keys: lookups
- * take about 60 % of a Map's time and 13 instead of 29 bytes a key, and there is no limit of 2^24 entries.
+ * Hash → slot, with linear probing. A JavaScript Map must visit the string of every key in a bucket to
+ * compare hashes; here they lie side by side, and a string is touched only to confirm. Measured at a million
+ * keys: lookups take about 60 % of a Map's time and 13 instead of 29 bytes a key, and there is no limit of
+ * 2^24 entries.
  */
 export class KeyIndex {
   #hashes = new Uint32Array(INITIAL_BUCKETS)
@@ -50,7 +51,8 @@ export class KeyIndex {
     let hole = hash & this.#mask
     while (this.#slots[hole] !== slot) hole = (hole + 1) & this.#mask
     this.#size--
-    // Those behind move up, as far as their own first bucket allows: no marks of the dead are left to probe over.
+    // Those behind move up, as far as their own first bucket allows: no marks of the dead are left to probe
+    // over.
     for (let bucket = (hole + 1) & this.#mask; ; bucket = (bucket + 1) & this.#mask) {
       if (this.#slots[bucket] === EMPTY) break
       const home = this.#hashes[bucket]! & this.#mask

@@ -17,9 +17,9 @@ interface ExtraReplica {
 }
 
 /**
- * A part of the keys: an index from key to slot, and columns by slot. A column costs 4 or 8 bytes a key where an
- * object would cost a hundred. Nearly all keys have one replica; the others keep the rest in `#extras`. A slot
- * never moves while its key lives, so a scan can stop at a slot and go on later.
+ * A part of the keys: an index from key to slot, and columns by slot. A column costs 4 or 8 bytes a key where
+ * an object would cost a hundred. Nearly all keys have one replica; the others keep the rest in `#extras`. A
+ * slot never moves while its key lives, so a scan can stop at a slot and go on later.
  */
 export class RouteShard {
   #slots = new KeyIndex()
@@ -117,7 +117,9 @@ export class RouteShard {
     this.#index.countReplica(segment, 1)
   }
 
-  /** Drops the replicas for which `drop` is true, and the key with its last one. Gives how many replicas went. */
+  /**
+   * Drops the replicas for which `drop` is true, and the key with its last one. Gives how many replicas went.
+   */
   dropReplicas(slot: number, drop: (segment: number, stamp: number) => boolean): number {
     let dropped = 0
     const extras = this.#extras.get(slot)

@@ -30,9 +30,9 @@ export interface Superseded {
 const SLOTS_PER_CURSOR = 2 ** 32
 
 /**
- * key → (byteLength, generation, replicas). All replicas of a key have one generation: a newer one replaces the
- * older ones, an older one is stale. Replicas are named by segment numbers; whether a segment is served is looked
- * up at every read, so a node can vanish from all routes in no time and be swept from memory later.
+ * key → (byteLength, generation, replicas). All replicas of a key have one generation: a newer one replaces
+ * the older ones, an older one is stale. Replicas are named by segment numbers; whether a segment is served
+ * is looked up at every read, so a node can vanish from all routes in no time and be swept from memory later.
  */
 export class RouteTable {
   readonly segments = new SegmentIndex()
@@ -153,8 +153,8 @@ export class RouteTable {
   }
 
   /**
-   * Keys that are served, from `cursor` on (0 at first); no cursor in the answer: that was the last page. Bounded
-   * work.
+   * Keys that are served, from `cursor` on (0 at first); no cursor in the answer: that was the last page.
+   * Bounded work.
    */
   page(
     cursor: number,

@@ -8,8 +8,8 @@ export const HIDDEN = 2
 type SegmentState = typeof DEAD | typeof VISIBLE | typeof HIDDEN
 
 /**
- * Small numbers for segments, so that a route needs four bytes to name one. A segment that was given up keeps its
- * number until the last replica that names it is swept from the table.
+ * Small numbers for segments, so that a route needs four bytes to name one. A segment that was given up keeps
+ * its number until the last replica that names it is swept from the table.
  */
 export class SegmentIndex {
   /** By segment number; read in the hottest loops, hence bare. */

@@ -3,7 +3,9 @@ import { CLIENT_BATCH_KEYS } from '../limits.js'
 import type { NodeRecord } from '../membership/node-record.js'
 import type { NodeCaller } from './node-caller.js'
 
-/** Orders for one node that wait; further ones are forgotten. What a node keeps too much it evicts some day. */
+/**
+ * Orders for one node that wait; further ones are forgotten. What a node keeps too much it evicts some day.
+ */
 const QUEUE_KEYS_MAX = 262_144
 const ATTEMPTS_MAX = 4
 /** Gathers what one batch of reports supersedes. */
@@ -18,8 +20,8 @@ interface Queue {
 }
 
 /**
- * Tells nodes, a little later and in batches, to drop replicas that nobody shall read any more: superseded ones,
- * and what was removed while the node was silent. Tries a bounded number of times; nobody waits for it.
+ * Tells nodes, a little later and in batches, to drop replicas that nobody shall read any more: superseded
+ * ones, and what was removed while the node was silent. Tries a bounded number of times; nobody waits for it.
  */
 export class DropQueue {
   readonly #caller: NodeCaller

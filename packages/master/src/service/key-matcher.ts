@@ -7,9 +7,9 @@ const SLICE_TIMEOUT_MS = 200
 const RUN = new Script('match()')
 
 /**
- * A regular expression over keys. JavaScript cannot interrupt a match that backtracks forever, but a vm script
- * with a time limit can, so the matching runs inside one. It is a stop-watch, not a sandbox: nothing in it comes
- * from outside but the pattern.
+ * A regular expression over keys. JavaScript cannot interrupt a match that backtracks forever, but a vm
+ * script with a time limit can, so the matching runs inside one. It is a stop-watch, not a sandbox: nothing
+ * in it comes from outside but the pattern.
  */
 export class KeyMatcher {
   readonly #context: Context

@@ -40,11 +40,11 @@ export interface RemoverParts {
 }
 
 /**
- * Removes that reach the owners. A route goes when its owner has said that the replica is gone; what a silent node
- * holds gets a tombstone, for the day it comes back. Every order carries the generation that the master knew: a
- * newer one that races with the remove stays. No late report of the node can bring the key back: it answers only
- * after all reports that it sent before have been applied (see `ReplicaFeed.barrier` of the client), and later
- * ones describe what it holds now.
+ * Removes that reach the owners. A route goes when its owner has said that the replica is gone; what a silent
+ * node holds gets a tombstone, for the day it comes back. Every order carries the generation that the master
+ * knew: a newer one that races with the remove stays. No late report of the node can bring the key back: it
+ * answers only after all reports that it sent before have been applied (see `ReplicaFeed.barrier` of the
+ * client), and later ones describe what it holds now.
  */
 export class Remover {
   readonly #parts: RemoverParts

@@ -13,9 +13,9 @@ const RESULTS: Readonly<Record<ReplicaAddResult, number>> = {
 }
 
 /**
- * Applies what nodes report about their replicas. A call is applied in one go and the calls of a node in their
- * order: its client sends one at a time with a growing number, and one that was overtaken by its own retry is
- * refused here. So the last word of a node about a key is what the table holds.
+ * Applies what nodes report about their replicas. A call is applied in one go and the calls of a node in
+ * their order: its client sends one at a time with a growing number, and one that was overtaken by its own
+ * retry is refused here. So the last word of a node about a key is what the table holds.
  */
 export class ReplicaSync {
   readonly #table: RouteTable

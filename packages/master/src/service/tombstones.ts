@@ -12,9 +12,9 @@ interface Tombstone {
 }
 
 /**
- * Keys that were removed while a node that holds them was silent. It is told when it comes back, also as a new
- * process: a tier that survives a restart comes back with its old content. Hence by node name. In the order of
- * age.
+ * Keys that were removed while a node that holds them was silent. It is told when it comes back, also as a
+ * new process: a tier that survives a restart comes back with its old content. Hence by node name. In the
+ * order of age.
  */
 export class Tombstones {
   readonly #clock: Clock

@@ -29,8 +29,9 @@ export interface StoreConfig {
   readonly clock?: Clock
   readonly limits?: StoreLimits
   /**
-   * Who moves the bytes between two nodes: `reverse`, the one that holds the tier (one RPC); `forward`, the caller (two RPCs). Transports whose
-   * windows cannot be revoked are always used forward. @defaultValue 'reverse'
+   * Who moves the bytes between two nodes: `reverse`, the one that holds the tier (one RPC); `forward`, the
+   * caller (two RPCs). Transports whose windows cannot be revoked are always used forward. @defaultValue
+   * 'reverse'
    */
   readonly transferDirection?: 'reverse' | 'forward'
 }

@@ -12,7 +12,10 @@ export interface ReplicateConfig {
   readonly hardPin?: boolean
 }
 
-/** Bytes of a value: the caller's own, a Slice of a Region (no copy), or several that are put one after the other. */
+/**
+ * Bytes of a value: the caller's own, a Slice of a Region (no copy), or several that are put one after the
+ * other.
+ */
 export type Payload = Uint8Array | Slice | readonly Slice[]
 
 export interface CallOptions {

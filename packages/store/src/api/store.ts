@@ -5,7 +5,10 @@ import type { DirectoryState, PluginReport, Region, Slice, Transfer } from '@moo
 export interface Store extends AsyncDisposable {
   readonly name: string
   readonly directoryState: DirectoryState
-  /** Keeps the old value where the key has one (I5). A put that settled is visible to every node. @throws ERR_NO_AVAILABLE_HANDLE, ERR_INVALID_KEY, … */
+  /**
+   * Keeps the old value where the key has one (I5). A put that settled is visible to every node.
+   * @throws ERR_NO_AVAILABLE_HANDLE, ERR_INVALID_KEY, …
+   */
   put(key: string, value: Payload, options?: PutOptions): Promise<void>
   /** Writes a new generation beside the old one and swaps at commit; a failure loses nothing. */
   upsert(key: string, value: Payload, options?: PutOptions): Promise<void>
@@ -13,7 +16,10 @@ export interface Store extends AsyncDisposable {
   putMany(entries: readonly PutEntry[], options?: PutOptions & { readonly upsert?: boolean }): Transfer
   /** The value, or undefined for a miss; an empty value is an empty array. */
   get(key: string, options?: GetOptions): Promise<Uint8Array | undefined>
-  /** Bytes written to `into`, or undefined for a miss. @throws ERR_BUFFER_OVERFLOW when `into` is too small */
+  /**
+   * Bytes written to `into`, or undefined for a miss.
+   * @throws ERR_BUFFER_OVERFLOW when `into` is too small
+   */
   getInto(key: string, into: Slice | Uint8Array, options?: GetOptions): Promise<number | undefined>
   /** One completion per key; a miss is a completion with ERR_OBJECT_NOT_FOUND. */
   getMany(

@@ -21,8 +21,8 @@ export async function checksumsOf(
 }
 
 /**
- * CRC of A followed by B from those of A and B: the register of A is moved over |B| zero bytes, which is a linear map of 32 bits and so a power
- * of a matrix over GF(2). O(log |B|).
+ * CRC of A followed by B from those of A and B: the register of A is moved over |B| zero bytes, which is a
+ * linear map of 32 bits and so a power of a matrix over GF(2). O(log |B|).
  */
 export function combine(first: number, second: number, secondBytes: number): number {
   if (secondBytes === 0) return first

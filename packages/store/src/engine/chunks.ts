@@ -1,8 +1,14 @@
-/** Bytes and keys of one data RPC: enough to pay for the round trip, little enough that completions come early. */
+/**
+ * Bytes and keys of one data RPC: enough to pay for the round trip, little enough that completions come
+ * early.
+ */
 const CHUNK_BYTES = 8 * 1024 * 1024
 const CHUNK_KEYS = 256
 
-/** Cuts a batch into runs of neighbours of at most that many bytes and keys; one larger item makes a run of its own. */
+/**
+ * Cuts a batch into runs of neighbours of at most that many bytes and keys; one larger item makes a run of
+ * its own.
+ */
 export function chunksOf<T>(items: readonly T[], byteLengthOf: (item: T) => number): T[][] {
   const chunks: T[][] = []
   let chunk: T[] = []

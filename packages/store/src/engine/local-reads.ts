@@ -4,7 +4,10 @@ import type { Lease, TieredBackend } from '../local/tiered-backend.js'
 import { subSlice } from '../transfer/slices.js'
 import type { ReadOutcome, ReadTask } from './peer-reads.js'
 
-/** Reads objects that this node holds: out of memory by the copy pool, as one batch; out of other tiers each by itself. */
+/**
+ * Reads objects that this node holds: out of memory by the copy pool, as one batch; out of other tiers each
+ * by itself.
+ */
 export class LocalReads {
   readonly #backend: TieredBackend
   readonly #memory: MemoryProvider

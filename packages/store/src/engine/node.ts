@@ -54,7 +54,10 @@ export interface NodeParts {
   readonly tiers: readonly Tier[]
 }
 
-/** One member of the cluster: its tiers, the service that others call, and what reads and writes through others. */
+/**
+ * One member of the cluster: its tiers, the service that others call, and what reads and writes through
+ * others.
+ */
 export class Node implements Startable {
   readonly nodeId = randomUUID()
   readonly generations: GenerationClock
@@ -95,7 +98,8 @@ export class Node implements Startable {
         committed: () => {}, // The committer tells the directory, because it waits for the answer.
         removed: ({ key, generation }, tier, reason) => {
           const replica = { key, generation, segment: this.#segmentOf(tier) }
-          // Of what it ordered itself (`removed`) the directory gets an answer, and of what a newer generation has `replaced` an add.
+          // Of what it ordered itself (`removed`) the directory gets an answer, and of what a newer
+          // generation has `replaced` an add.
           if (reason === 'evicted' || reason === 'lost') this.#notifier.remove(replica)
           else if (reason === 'removed') this.#notifier.withdraw(replica)
         },

@@ -29,8 +29,8 @@ export function peerError(code: string, message?: string): MooncakeError {
 }
 
 /**
- * Reads objects that one peer holds. Reverse: one RPC, the owner WRITEs; needs a transport whose windows can be revoked, because this side owns the
- * deadline. Forward: pin, READ from here, unpin.
+ * Reads objects that one peer holds. Reverse: one RPC, the owner WRITEs; needs a transport whose windows can
+ * be revoked, because this side owns the deadline. Forward: pin, READ from here, unpin.
  */
 export class PeerReads {
   readonly #reversible: readonly Transport[]
@@ -113,7 +113,8 @@ export class PeerReads {
     })
     const tookMs = this.#clock.nowMs() - askedMs
     for (const index of owners) {
-      // The owner gives the place away when the lease has run out: what was read after that may be something else (I4).
+      // The owner gives the place away when the lease has run out: what was read after that may be something
+      // else (I4).
       if (tookMs > (pins[index]!.leaseMs ?? 0)) fail(index, new MooncakeError('ERR_LEASE_EXPIRED'))
     }
     this.#unpin(peer, tasks, pins, options)

@@ -22,7 +22,10 @@ interface Answer {
   readonly existed: boolean
 }
 
-/** Writes objects to one peer. Reverse: one RPC, the owner READs. Forward: PreWrite, WRITE from here, WriteCommit. */
+/**
+ * Writes objects to one peer. Reverse: one RPC, the owner READs. Forward: PreWrite, WRITE from here,
+ * WriteCommit.
+ */
 export class PeerWrites {
   readonly #reversible: readonly Transport[]
   readonly #submitter: TransferSubmitter

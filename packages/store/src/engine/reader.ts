@@ -12,7 +12,10 @@ import type { Deadline } from './deadline.js'
 import type { LocalReads } from './local-reads.js'
 import type { PeerReads, ReadOutcome } from './peer-reads.js'
 
-/** How often the directory is asked for one key in one call: for a route, and once more when that one led nowhere. */
+/**
+ * How often the directory is asked for one key in one call: for a route, and once more when that one led
+ * nowhere.
+ */
 const LOOK_UPS_MAX = 2
 
 interface Read {
@@ -43,7 +46,10 @@ export interface ReadTerms {
   readonly verify: boolean
 }
 
-/** Gets a batch of objects: from this node's tiers, else from the first owner that can, going on to the next replica when one fails. */
+/**
+ * Gets a batch of objects: from this node's tiers, else from the first owner that can, going on to the next
+ * replica when one fails.
+ */
 export class Reader {
   readonly #init: ReaderInit
 
@@ -51,7 +57,10 @@ export class Reader {
     this.#init = init
   }
 
-  /** `emit` is called once per key, when its slice is at rest. Rejects with the signal's reason when that aborts; then all is at rest too. */
+  /**
+   * `emit` is called once per key, when its slice is at rest. Rejects with the signal's reason when that
+   * aborts; then all is at rest too.
+   */
   async run(
     keys: readonly string[],
     targets: readonly Slice[],
@@ -198,7 +207,8 @@ export class Reader {
       emit({ index: read.index, bytes: 0, error })
       return true
     }
-    // A miss explains less than any other failure: the last replica may be gone while the directory still names it.
+    // A miss explains less than any other failure: the last replica may be gone while the directory still
+    // names it.
     if (read.error == null || !hasCode(error, 'ERR_OBJECT_NOT_FOUND')) read.error = error
     return false
   }

@@ -60,7 +60,10 @@ export interface WriteRequestTerms {
   readonly hardPin: boolean
 }
 
-/** Puts a batch of objects where the directory says, each on as many nodes as were asked for, as far as there are so many. */
+/**
+ * Puts a batch of objects where the directory says, each on as many nodes as were asked for, as far as there
+ * are so many.
+ */
 export class Writer {
   readonly #init: WriterInit
 
@@ -68,7 +71,10 @@ export class Writer {
     this.#init = init
   }
 
-  /** `emit` is called once per object, when its memory is at rest. Rejects with the signal's reason when that aborts; then all is at rest too. */
+  /**
+   * `emit` is called once per object, when its memory is at rest. Rejects with the signal's reason when that
+   * aborts; then all is at rest too.
+   */
   async run(
     objects: readonly NewObject[],
     terms: WriteRequestTerms,
@@ -221,7 +227,10 @@ export class Writer {
     })
   }
 
-  /** True when there is nothing more to try or to do. Fewer replicas than asked for are a success: the object is there. */
+  /**
+   * True when there is nothing more to try or to do. Fewer replicas than asked for are a success: the object
+   * is there.
+   */
   #settle(write: Write, terms: WriteRequestTerms, emit: (c: Completion) => void): boolean {
     const enough = write.written.length >= terms.replicaNum
     const exhausted = write.targets.length === 0 && (write.full == null || write.written.length > 0)

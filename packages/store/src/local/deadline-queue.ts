@@ -5,7 +5,10 @@ export interface Deadlined {
   place: number
 }
 
-/** Members by deadline, earliest first: a binary heap whose members know their places, so that any can leave or move in O(log n). */
+/**
+ * Members by deadline, earliest first: a binary heap whose members know their places, so that any can leave
+ * or move in O(log n).
+ */
 export class DeadlineQueue<T extends Deadlined> {
   readonly #heap: T[] = []
 

@@ -4,8 +4,8 @@ interface Range {
 }
 
 /**
- * The free parts of a range, first fit. Linear in the number of holes, which is small where pieces are few and short-lived; tiers, which are
- * neither, have real allocators.
+ * The free parts of a range, first fit. Linear in the number of holes, which is small where pieces are few
+ * and short-lived; tiers, which are neither, have real allocators.
  */
 export class FreeRanges {
   /** By offset, never adjacent, never empty. */

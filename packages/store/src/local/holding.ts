@@ -1,8 +1,9 @@
 import { MooncakeError, type Slice, type Tier, type TierAllocation } from '@mooncake-ts/core'
 
 /**
- * Shared ownership of a piece of a tier. The maker holds it first; everybody else who needs the bytes to stay retains it, and the piece
- * goes back to the tier when the last one lets go. This is what keeps a reader's bytes whole while their object is replaced or evicted (I4).
+ * Shared ownership of a piece of a tier. The maker holds it first; everybody else who needs the bytes to stay
+ * retains it, and the piece goes back to the tier when the last one lets go. This is what keeps a reader's
+ * bytes whole while their object is replaced or evicted (I4).
  */
 export class Holding {
   readonly tier: Tier

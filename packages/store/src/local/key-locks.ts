@@ -2,8 +2,9 @@ import { MooncakeError } from '@mooncake-ts/core'
 import { hashKey } from './key-hash.js'
 
 /**
- * Locks for keys, in stripes: keys of one stripe exclude each other, first in, first out. Whoever finds its stripe free runs at once and
- * without a promise of ours. Not reentrant: a holder that asks again for a key waits for itself.
+ * Locks for keys, in stripes: keys of one stripe exclude each other, first in, first out. Whoever finds its
+ * stripe free runs at once and without a promise of ours. Not reentrant: a holder that asks again for a key
+ * waits for itself.
  */
 export class KeyLocks {
   readonly #held: Uint8Array
@@ -23,7 +24,10 @@ export class KeyLocks {
     return this.#run([this.#stripeOf(key)], fn)
   }
 
-  /** Runs `fn` alone among all of these keys. Stripes are taken in ascending order, so batches never wait for each other in a ring. */
+  /**
+   * Runs `fn` alone among all of these keys. Stripes are taken in ascending order, so batches never wait for
+   * each other in a ring.
+   */
   lockMany<T>(keys: Iterable<string>, fn: () => T | Promise<T>): T | Promise<T> {
     const stripes = new Set<number>()
     for (const key of keys) stripes.add(this.#stripeOf(key))

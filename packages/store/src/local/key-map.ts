@@ -3,8 +3,9 @@ import { hashKey } from './key-hash.js'
 const SHARDS = 64
 
 /**
- * A Map by key for many millions of keys. One Map of V8 ends at 2^24 entries, and whenever it doubles it stops the process for as long as
- * rehashing all of them takes: 0.7 s at 4 million, measured. Here a shard does it alone.
+ * A Map by key for many millions of keys. One Map of V8 ends at 2^24 entries, and whenever it doubles it
+ * stops the process for as long as rehashing all of them takes: 0.7 s at 4 million, measured. Here a shard
+ * does it alone.
  */
 export class KeyMap<V> {
   readonly #shards = Array.from({ length: SHARDS }, () => new Map<string, V>())

@@ -2,7 +2,10 @@ import type { Slice } from '@mooncake-ts/core'
 import type { Holding } from './holding.js'
 import type { ObjectMeta, Replica } from './object-table.js'
 
-/** A reader's hold on an object: its bytes stay as they are until `release`, also when the key is replaced, removed or evicted (I4). */
+/**
+ * A reader's hold on an object: its bytes stay as they are until `release`, also when the key is replaced,
+ * removed or evicted (I4).
+ */
 export class Lease implements Disposable {
   /** For the backend that made it. */
   readonly replica: Replica

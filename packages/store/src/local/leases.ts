@@ -19,8 +19,9 @@ interface Entry<T> extends Deadlined {
 }
 
 /**
- * What another node was promised for a time: space it writes to (PreWrite), bytes it reads (PinKey). Whoever does not come back in time
- * loses it. Each lease has an id of its own, so of several pins of a key each holds, renews and loses only itself.
+ * What another node was promised for a time: space it writes to (PreWrite), bytes it reads (PinKey). Whoever
+ * does not come back in time loses it. Each lease has an id of its own, so of several pins of a key each
+ * holds, renews and loses only itself.
  */
 export class LeaseTable<T> {
   readonly #clock: Clock
@@ -56,9 +57,11 @@ export class LeaseTable<T> {
   }
 
   /**
-   * Keeps `payload` for `leaseMs`; gives the operation id that takes it out again. Where it throws, the payload stays the caller's.
+   * Keeps `payload` for `leaseMs`; gives the operation id that takes it out again. Where it throws, the
+   * payload stays the caller's.
    *
-   * @throws ERR_REPLICA_IS_PROCESSING where an exclusive lease of the key is open, ERR_OVERLOADED, ERR_SHUTTING_DOWN
+   * @throws ERR_REPLICA_IS_PROCESSING where an exclusive lease of the key is open, ERR_OVERLOADED,
+   * ERR_SHUTTING_DOWN
    */
   open(key: string, payload: T, leaseMs: number): string {
     if (this.#closed) throw new MooncakeError('ERR_SHUTTING_DOWN')

@@ -45,7 +45,10 @@ export class Replica implements LruNode<Replica> {
   newer: Replica | undefined = undefined
   older: Replica | undefined = undefined
   list: LruList<Replica> | undefined = undefined
-  /** Where it waits for its eviction while nobody reads it; none for a hard pin, and for one that left the table. */
+  /**
+   * Where it waits for its eviction while nobody reads it; none for a hard pin, and for one that left the
+   * table.
+   */
   order: LruList<Replica> | undefined
   readers = 0
 
@@ -60,7 +63,10 @@ export class Replica implements LruNode<Replica> {
   }
 }
 
-/** What one tier holds, in order of eviction. What is being read is in neither list: evicting it would free nothing. */
+/**
+ * What one tier holds, in order of eviction. What is being read is in neither list: evicting it would free
+ * nothing.
+ */
 class TierOrder {
   readonly ordinary = new LruList<Replica>()
   readonly softPinned = new LruList<Replica>()
@@ -73,8 +79,9 @@ class TierOrder {
 }
 
 /**
- * Keys to current objects, and who is next to go in each tier. Looking up, touching and finding a victim take constant time; nothing is ever
- * scanned. It knows nothing of bytes and their tiers' I/O, and it gives up no hold: that is for whoever took the replica out.
+ * Keys to current objects, and who is next to go in each tier. Looking up, touching and finding a victim take
+ * constant time; nothing is ever scanned. It knows nothing of bytes and their tiers' I/O, and it gives up no
+ * hold: that is for whoever took the replica out.
  */
 export class ObjectTable {
   readonly #objects = new KeyMap<StoredObject>()
@@ -97,7 +104,10 @@ export class ObjectTable {
     return this.#objects.values()
   }
 
-  /** Makes this the current object of its key. The one before, if any, is gone from the table; its replicas are the caller's to release. */
+  /**
+   * Makes this the current object of its key. The one before, if any, is gone from the table; its replicas
+   * are the caller's to release.
+   */
   set(
     meta: ObjectMeta,
     holding: Holding,
@@ -148,20 +158,28 @@ export class ObjectTable {
     )
   }
 
-  /** Takes the replica out of the order of eviction for as long as it has readers; the object counts as used in every tier. */
+  /**
+   * Takes the replica out of the order of eviction for as long as it has readers; the object counts as used
+   * in every tier.
+   */
   beginRead(replica: Replica): void {
     if (replica.readers++ === 0) replica.list?.delete(replica)
     if (replica.object.replicas.length > 1) touchOthers(replica)
   }
 
-  /** True when the last reader has left and the replica can be evicted again, as the most recently used one. */
+  /**
+   * True when the last reader has left and the replica can be evicted again, as the most recently used one.
+   */
   endRead(replica: Replica): boolean {
     if (--replica.readers > 0 || replica.order == null) return false
     replica.order.add(replica)
     return true
   }
 
-  /** Who goes next in a tier: the least recently used, a soft-pinned one only when there is no other and `softPins` allows. */
+  /**
+   * Who goes next in a tier: the least recently used, a soft-pinned one only when there is no other and
+   * `softPins` allows.
+   */
   victim(tier: Tier, softPins: boolean): Replica | undefined {
     const { ordinary, softPinned } = this.#orderOf(tier)
     return ordinary.oldest ?? (softPins ? softPinned.oldest : undefined)

@@ -23,7 +23,10 @@ export class Reservation implements Disposable {
     return this.holding.slice
   }
 
-  /** Gives the space back. What still moves bytes into it must have ended. Does nothing after `commit` or a first call. */
+  /**
+   * Gives the space back. What still moves bytes into it must have ended. Does nothing after `commit` or a
+   * first call.
+   */
   abandon(): void {
     if (!this.#open) return
     this.#open = false
@@ -31,7 +34,10 @@ export class Reservation implements Disposable {
     this.#inUse.leave()
   }
 
-  /** For the backend, which takes the hold over, and counts as a user until it calls `InUse.leave`. @throws ERR_INVALID_WRITE */
+  /**
+   * For the backend, which takes the hold over, and counts as a user until it calls `InUse.leave`.
+   * @throws ERR_INVALID_WRITE
+   */
   take(): Holding {
     if (!this.#open) throw new MooncakeError('ERR_INVALID_WRITE', 'The reservation has ended already')
     this.#open = false

@@ -34,8 +34,9 @@ interface Budget {
 }
 
 /**
- * Who gets space, where, and at whose expense. A request takes the fastest tier that has room or can make it by eviction; those that find
- * none wait, and are served in their order. What is evicted is O(1) to find, and what one turn of the event loop evicts is bounded.
+ * Who gets space, where, and at whose expense. A request takes the fastest tier that has room or can make it
+ * by eviction; those that find none wait, and are served in their order. What is evicted is O(1) to find, and
+ * what one turn of the event loop evicts is bounded.
  */
 export class Room {
   /** Fastest first. */
@@ -145,7 +146,8 @@ export class Room {
     while (allocation == null) {
       const shortBytes = byteLength - (tier.capacityBytes - space.usedBytes)
       if (shortBytes <= 0 && space.freeingBytes > 0) return undefined // Enough is on its way back.
-      // Enough, but in pieces: one victim at a time. Soft pins are spent as needed, the rest goes down to the low watermark.
+      // Enough, but in pieces: one victim at a time. Soft pins are spent as needed, the rest goes down to the
+      // low watermark.
       const needBytes = Math.max(1, shortBytes)
       const wantBytes = softPins ? needBytes : Math.max(needBytes, space.usedBytes - space.lowBytes)
       if (!this.#evict(space, wantBytes, softPins, budget)) return undefined
@@ -170,7 +172,10 @@ export class Room {
     return objects > 0
   }
 
-  /** Space came back, or can be evicted now. Looks at the end of the current step, so that many frees cost one look at the queue. */
+  /**
+   * Space came back, or can be evicted now. Looks at the end of the current step, so that many frees cost one
+   * look at the queue.
+   */
   readonly mayHaveGrown = (): void => {
     if (this.#waiting.size === 0 || this.#pumpScheduled) return
     this.#pumpScheduled = true
@@ -183,7 +188,9 @@ export class Room {
     setImmediate(this.#pump)
   }
 
-  /** Serves those who wait in their order; a tier that could not serve one of them serves nobody behind him. */
+  /**
+   * Serves those who wait in their order; a tier that could not serve one of them serves nobody behind him.
+   */
   readonly #pump = (): void => {
     const budget = { left: EVICTIONS_PER_TURN }
     const blocked = new Set<TierSpace>()

@@ -19,10 +19,11 @@ interface Waiting {
 }
 
 /**
- * Memory to pass through, for bytes between a peer or a caller's odd buffer and a tier without addresses. First in, first out.
+ * Memory to pass through, for bytes between a peer or a caller's odd buffer and a tier without addresses.
+ * First in, first out.
  *
- * A request larger than the whole pool gets a Region of its own for the time, one such at a time: the pool never holds more than its
- * capacity and one large object. Memory is made when it is first needed.
+ * A request larger than the whole pool gets a Region of its own for the time, one such at a time: the pool
+ * never holds more than its capacity and one large object. Memory is made when it is first needed.
  */
 export class StagingPool {
   readonly #memory: MemoryProvider

@@ -3,7 +3,10 @@ import type { Holding } from './holding.js'
 import type { ObjectMeta } from './object-table.js'
 import type { StagingPool } from './staging-pool.js'
 
-/** Moves the bytes of one object into and out of any tier: by the copy pool where the tier has addresses, by its own operations elsewhere. */
+/**
+ * Moves the bytes of one object into and out of any tier: by the copy pool where the tier has addresses, by
+ * its own operations elsewhere.
+ */
 export class TierIo {
   readonly #memory: MemoryProvider
   readonly #staging: StagingPool
@@ -28,7 +31,10 @@ export class TierIo {
     await ended(tier.write([{ allocation, from }], { signal }), from.byteLength)
   }
 
-  /** Settles when `into` is not touched any more. @throws ERR_CHECKSUM_MISMATCH, ERR_IO and the tier's own errors */
+  /**
+   * Settles when `into` is not touched any more.
+   * @throws ERR_CHECKSUM_MISMATCH, ERR_IO and the tier's own errors
+   */
   async read(
     holding: Holding,
     meta: ObjectMeta,
@@ -59,7 +65,10 @@ export class TierIo {
     await ended(tier.read([{ allocation, offset, into }], { signal }), into.byteLength)
   }
 
-  /** What lay on a device is checked before anybody sees it. A part of an object cannot be: the checksum is of the whole. */
+  /**
+   * What lay on a device is checked before anybody sees it. A part of an object cannot be: the checksum is of
+   * the whole.
+   */
   async #readWhole(
     { tier, allocation }: Holding,
     meta: ObjectMeta,

@@ -34,7 +34,9 @@ export class TierSpace {
     return this.#freeingBytes
   }
 
-  /** Whether so many bytes could fit once all of `evictableBytes` had gone. Fragmentation may still say no. */
+  /**
+   * Whether so many bytes could fit once all of `evictableBytes` had gone. Fragmentation may still say no.
+   */
   couldFit(byteLength: number, evictableBytes: number): boolean {
     return byteLength <= this.tier.capacityBytes - (this.#heldBytes - evictableBytes)
   }

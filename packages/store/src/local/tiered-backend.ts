@@ -45,8 +45,9 @@ export interface TieredBackendInit {
 }
 
 /**
- * The objects of one node, over its tiers. Bytes are owned by Holdings; the table says which are current and who goes next; space is given
- * to the fastest tier that has it or can make it. All decisions are synchronous, so they need no locks: only moving bytes takes time.
+ * The objects of one node, over its tiers. Bytes are owned by Holdings; the table says which are current and
+ * who goes next; space is given to the fastest tier that has it or can make it. All decisions are
+ * synchronous, so they need no locks: only moving bytes takes time.
  */
 export class TieredBackend {
   readonly #clock: Clock
@@ -87,10 +88,11 @@ export class TieredBackend {
   // ---- space
 
   /**
-   * Space for an object, in the fastest tier that has it or can evict for it. When all are full, waits its turn, first in first out.
+   * Space for an object, in the fastest tier that has it or can evict for it. When all are full, waits its
+   * turn, first in first out.
    *
-   * @throws ERR_NO_AVAILABLE_HANDLE at the deadline, and at once where no tier is large enough; ERR_OVERLOADED, ERR_SHUTTING_DOWN,
-   * ERR_SEGMENT_NOT_FOUND, the signal's reason
+   * @throws ERR_NO_AVAILABLE_HANDLE at the deadline, and at once where no tier is large enough;
+   * ERR_OVERLOADED, ERR_SHUTTING_DOWN, ERR_SEGMENT_NOT_FOUND, the signal's reason
    */
   async reserve(byteLength: number, options: ReserveOptions): Promise<Reservation> {
     return await this.#room.reserve(byteLength, options)
@@ -101,15 +103,19 @@ export class TieredBackend {
     return this.#room.reserveNow(byteLength, tier)
   }
 
-  /** Copies the bytes of an object into its place, in any tier. Settles when `from` is not needed any more, also on abort. */
+  /**
+   * Copies the bytes of an object into its place, in any tier. Settles when `from` is not needed any more,
+   * also on abort.
+   */
   async fill(reservation: Reservation, from: Slice, signal: AbortSignal): Promise<void> {
     await this.#using(reservation.holding, () => this.#io.write(reservation.holding, from, signal))
   }
 
   /**
-   * Gives the bytes a name. `exists`: a put met a current object; `stale`: an upsert met a newer one; in both cases the reservation is
-   * abandoned and the current object stays. Otherwise this is the current object now, and the one before is gone for all but its readers.
-   * Where it fails the reservation is abandoned, and nothing has changed.
+   * Gives the bytes a name. `exists`: a put met a current object; `stale`: an upsert met a newer one; in both
+   * cases the reservation is abandoned and the current object stays. Otherwise this is the current object
+   * now, and the one before is gone for all but its readers. Where it fails the reservation is abandoned, and
+   * nothing has changed.
    *
    * @throws ERR_INVALID_PARAMS, ERR_INVALID_WRITE for a reservation that has ended, the tier's own errors
    */
@@ -137,7 +143,10 @@ export class TieredBackend {
 
   // ---- objects
 
-  /** Holds the current object's best replica for reading, which counts as a use. Undefined for a miss. @throws ERR_SHUTTING_DOWN */
+  /**
+   * Holds the current object's best replica for reading, which counts as a use. Undefined for a miss.
+   * @throws ERR_SHUTTING_DOWN
+   */
   acquire(key: string): Lease | undefined {
     this.#assertOpen()
     const replica = this.#table.get(key)?.replicas[0]
@@ -158,8 +167,9 @@ export class TieredBackend {
   }
 
   /**
-   * Fills `into` with the object's bytes from `offset` on. Settles when `into` is not touched any more, also on abort. Whole objects of
-   * persistent tiers are checked against their checksum, where they have one; a replica that fails is dropped.
+   * Fills `into` with the object's bytes from `offset` on. Settles when `into` is not touched any more, also
+   * on abort. Whole objects of persistent tiers are checked against their checksum, where they have one; a
+   * replica that fails is dropped.
    *
    * @throws ERR_CHECKSUM_MISMATCH, ERR_SLICE_OUT_OF_BOUNDS, ERR_IO, the signal's reason
    */
@@ -175,7 +185,10 @@ export class TieredBackend {
     }
   }
 
-  /** Forgets the key, where its generation is not above `generationMax`. True where it did. Readers keep their bytes. */
+  /**
+   * Forgets the key, where its generation is not above `generationMax`. True where it did. Readers keep their
+   * bytes.
+   */
   remove(key: string, generationMax = Infinity, reason: RemoveReason = 'removed'): boolean {
     const object = this.#table.get(key)
     if (object == null || object.generation > generationMax) return false
@@ -222,7 +235,10 @@ export class TieredBackend {
 
   // ---- life
 
-  /** Takes over what persistent tiers kept; of several generations of a key the newest stays. Gives the number of replicas that did. */
+  /**
+   * Takes over what persistent tiers kept; of several generations of a key the newest stays. Gives the number
+   * of replicas that did.
+   */
   async recover(): Promise<number> {
     let recovered = 0
     for (const space of this.#room.spaces) {
@@ -240,8 +256,8 @@ export class TieredBackend {
   }
 
   /**
-   * Takes no new work, refuses the puts that wait, and settles when every lease and every reservation has ended. What the tiers hold stays:
-   * stopping them is for their owner, afterwards. Idempotent.
+   * Takes no new work, refuses the puts that wait, and settles when every lease and every reservation has
+   * ended. What the tiers hold stays: stopping them is for their owner, afterwards. Idempotent.
    */
   close(): Promise<void> {
     if (this.#closing == null) {
@@ -309,7 +325,9 @@ export class TieredBackend {
     this.#inUse.leave()
   }
 
-  /** Keeps a hold for as long as bytes move, whatever becomes of the lease or the reservation meanwhile (I2). */
+  /**
+   * Keeps a hold for as long as bytes move, whatever becomes of the lease or the reservation meanwhile (I2).
+   */
   async #using(holding: Holding, move: () => Promise<void>): Promise<void> {
     holding.retain()
     this.#inUse.enter()

@@ -21,7 +21,10 @@ interface Entry extends WaitingReservation {
   fail(error: unknown): void
 }
 
-/** Who waits for space, first in first out. Each leaves by being admitted, by its deadline or by its signal, whichever is first. */
+/**
+ * Who waits for space, first in first out. Each leaves by being admitted, by its deadline or by its signal,
+ * whichever is first.
+ */
 export class WaitingReservations implements Iterable<WaitingReservation> {
   /** A Set is a queue that forgets in constant time. */
   readonly #entries = new Set<Entry>()

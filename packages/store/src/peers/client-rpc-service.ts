@@ -12,7 +12,10 @@ import {
 import type { RemoteReader } from './remote-reader.js'
 import type { RemoteWriter } from './remote-writer.js'
 
-/** What a node does with its objects on behalf of others (the reference system's DataManager), in both directions of moving bytes. */
+/**
+ * What a node does with its objects on behalf of others (the reference system's DataManager), in both
+ * directions of moving bytes.
+ */
 export interface DataManager {
   readonly reader: RemoteReader
   readonly writer: RemoteWriter

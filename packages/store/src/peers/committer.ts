@@ -5,7 +5,10 @@ import type { RouteNotifier } from '../routes/route-notifier.js'
 
 export type WriteMode = 'put' | 'upsert'
 
-/** The last step of every write on this node: make it current, tell the directory, and give it up again where the directory says no. */
+/**
+ * The last step of every write on this node: make it current, tell the directory, and give it up again where
+ * the directory says no.
+ */
 export class Committer {
   readonly #backend: TieredBackend
   readonly #notifier: RouteNotifier
@@ -27,7 +30,10 @@ export class Committer {
     this.#nodeName = init.nodeName
   }
 
-  /** Settles when other nodes can find the object. True where another value of the key stays or has taken its place. */
+  /**
+   * Settles when other nodes can find the object. True where another value of the key stays or has taken its
+   * place.
+   */
   async commit(reservation: Reservation, meta: ObjectMeta, mode: WriteMode): Promise<boolean> {
     this.#generations.observe(meta.generation)
     const { name } = reservation.holding.tier

@@ -38,8 +38,9 @@ export interface ForwardSessionsInit {
 }
 
 /**
- * The "forward" direction, where the caller moves the bytes: PreWrite, WriteCommit, WriteRevoke, PinKey, UnPinKey. A window is open only for as long as
- * its lease, and space is used again only after every window on it is shut and at rest (I4).
+ * The "forward" direction, where the caller moves the bytes: PreWrite, WriteCommit, WriteRevoke, PinKey,
+ * UnPinKey. A window is open only for as long as its lease, and space is used again only after every window
+ * on it is shut and at rest (I4).
  */
 export class ForwardSessions {
   readonly #init: ForwardSessionsInit

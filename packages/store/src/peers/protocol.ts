@@ -66,7 +66,9 @@ export const ReadRemoteData = defineMethod('Client.ReadRemoteData', {
   response: Type.Object({ results: batchOf(ReadResult) }),
 })
 
-/** The owner makes room, READs the objects from the caller's memory, commits and announces them ("reverse"). */
+/**
+ * The owner makes room, READs the objects from the caller's memory, commits and announces them ("reverse").
+ */
 export const WriteRemoteData = defineMethod('Client.WriteRemoteData', {
   request: Type.Object({ regions: Regions, items: batchOf(WriteItem), ...WriteOptions }),
   response: Type.Object({ results: batchOf(WriteResult) }),
@@ -100,7 +102,9 @@ export const WriteRevoke = defineMethod('Client.WriteRevoke', {
   response: Type.Object({ results: batchOf(Status) }),
 })
 
-/** The owner keeps the object where it is and lets the caller READ it until the lease runs out ("forward"). */
+/**
+ * The owner keeps the object where it is and lets the caller READ it until the lease runs out ("forward").
+ */
 export const PinKey = defineMethod('Client.PinKey', {
   request: Type.Object({ keys: batchOf(Key) }),
   response: Type.Object({

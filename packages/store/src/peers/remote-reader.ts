@@ -113,7 +113,10 @@ export function capacityOf(parts: readonly number[]): number {
   return bytes
 }
 
-/** Operations between consecutive bytes of `local` and the parts that a peer announced. Empty ones are left out. */
+/**
+ * Operations between consecutive bytes of `local` and the parts that a peer announced. Empty ones are left
+ * out.
+ */
 export function addOps(
   ops: SubmitOp[],
   kind: SubmitOp['kind'],

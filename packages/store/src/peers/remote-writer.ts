@@ -31,7 +31,10 @@ interface Target {
 
 const EXISTED: WriteResultItem = { existed: true }
 
-/** Serves WriteRemoteData: this node makes room, READs the objects out of the caller's memory and commits them. */
+/**
+ * Serves WriteRemoteData: this node makes room, READs the objects out of the caller's memory and commits
+ * them.
+ */
 export class RemoteWriter {
   readonly #backend: TieredBackend
   readonly #submitter: TransferSubmitter
@@ -53,7 +56,10 @@ export class RemoteWriter {
     this.#writes = init.writes
   }
 
-  /** One result per item, in order. Items that find room at once go as one batch; those that wait for it do not hold up the others. */
+  /**
+   * One result per item, in order. Items that find room at once go as one batch; those that wait for it do
+   * not hold up the others.
+   */
   async serve(request: WriteRequest, signal: AbortSignal): Promise<WriteResultItem[]> {
     const results = new Array<Promise<WriteResultItem> | WriteResultItem>(request.items.length)
     const ready: Target[] = []

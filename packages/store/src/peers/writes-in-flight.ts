@@ -1,4 +1,7 @@
-/** Puts that are under way on this node, by key: a second put of the same key waits for the first instead of moving the bytes again. */
+/**
+ * Puts that are under way on this node, by key: a second put of the same key waits for the first instead of
+ * moving the bytes again.
+ */
 export class WritesInFlight {
   readonly #writes = new Map<string, Promise<unknown>>()
 

@@ -5,7 +5,10 @@ interface Entry {
   readonly expiresMs: number
 }
 
-/** Where keys were last seen, for a while: bounded, least recently used first out. A wrong route costs one failed read, never wrong bytes. */
+/**
+ * Where keys were last seen, for a while: bounded, least recently used first out. A wrong route costs one
+ * failed read, never wrong bytes.
+ */
 export class RouteCache {
   readonly #entries = new Map<string, Entry>()
   readonly #clock: Clock

@@ -3,7 +3,10 @@ import type { Clock, Directory, Logger, ReplicaAdd, ReplicaAddResult, ReplicaRem
 /** Changes of one RPC at most. */
 const BATCH_MAX = 2000
 
-/** Changes that may wait for a directory that is away; the oldest go first. A node reports all it holds when it registers again. */
+/**
+ * Changes that may wait for a directory that is away; the oldest go first. A node reports all it holds when
+ * it registers again.
+ */
 const PENDING_MAX = 1_000_000
 
 const RETRY_MS = 100
@@ -13,9 +16,10 @@ type Change =
   | { readonly remove: ReplicaRemove }
 
 /**
- * Tells the directory what this node holds: in order, many changes to an RPC, one RPC at a time, so that what gathers while one is under way goes
- * with the next (group commit). Only the last change of a key in a segment matters. What could not be told is told again: a directory
- * that was only out of reach for a moment does not ask for everything.
+ * Tells the directory what this node holds: in order, many changes to an RPC, one RPC at a time, so that what
+ * gathers while one is under way goes with the next (group commit). Only the last change of a key in a
+ * segment matters. What could not be told is told again: a directory that was only out of reach for a moment
+ * does not ask for everything.
  */
 export class RouteNotifier {
   readonly #directory: Directory
@@ -27,7 +31,10 @@ export class RouteNotifier {
   #telling: ReadonlyMap<string, Change> = new Map()
   #running: Promise<void> | undefined
 
-  /** @param onRefused the directory does not want a replica, and whoever added it was told `ok` while it was away */
+  /**
+   * @param onRefused the directory does not want a replica, and whoever added it was told `ok` while it was
+   * away
+   */
   constructor(
     directory: Directory,
     clock: Clock,
@@ -55,7 +62,10 @@ export class RouteNotifier {
     this.#enqueue(remove, { remove })
   }
 
-  /** Of a removal that the directory ordered: what it has not heard yet, or is hearing just now, must not bring the key back. */
+  /**
+   * Of a removal that the directory ordered: what it has not heard yet, or is hearing just now, must not
+   * bring the key back.
+   */
   withdraw(remove: ReplicaRemove): void {
     const name = nameOf(remove)
     if (this.#pending.has(name) || this.#telling.has(name)) this.remove(remove)

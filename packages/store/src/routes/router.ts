@@ -10,7 +10,10 @@ import {
 import type { RouteCache } from './route-cache.js'
 import type { Suspects } from './suspects.js'
 
-/** Finds owners and candidates: from the cache, else from the directory; and from what is left of both while the directory is away. */
+/**
+ * Finds owners and candidates: from the cache, else from the directory; and from what is left of both while
+ * the directory is away.
+ */
 export class Router {
   readonly suspects: Suspects
   readonly #directory: Directory

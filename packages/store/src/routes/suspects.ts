@@ -7,8 +7,8 @@ const SUSPECT_MS = 5000
 const OF_NODE = ['ERR_RPC_FAIL', 'ERR_RPC_TIMEOUT', 'ERR_TRANSFER_FAIL', 'ERR_SHUTTING_DOWN'] as const
 
 /**
- * Nodes that did not answer lately. The directory notices after seconds; until then they are asked last, because
- * each would cost a call a good part of its deadline.
+ * Nodes that did not answer lately. The directory notices after seconds; until then they are asked last,
+ * because each would cost a call a good part of its deadline.
  */
 export class Suspects {
   readonly #untilMs = new Map<string, number>()

@@ -7,8 +7,8 @@ interface Waiting {
 }
 
 /**
- * What may be in flight in this process, in bytes: first in, first out, so that a large request is not starved by small ones.
- * rxjs has no back-pressure; this is ours.
+ * What may be in flight in this process, in bytes: first in, first out, so that a large request is not
+ * starved by small ones. rxjs has no back-pressure; this is ours.
  */
 export class Admission {
   readonly #bytesMax: number
@@ -29,7 +29,10 @@ export class Admission {
     return this.#queue.length
   }
 
-  /** Runs `post` when its bytes are let in. @throws ERR_OVERLOADED, the signal's reason, what `post` throws */
+  /**
+   * Runs `post` when its bytes are let in.
+   * @throws ERR_OVERLOADED, the signal's reason, what `post` throws
+   */
   async run<T>(bytes: number, signal: AbortSignal, post: () => Promise<T>): Promise<T> {
     await this.enter(bytes, signal)
     try {

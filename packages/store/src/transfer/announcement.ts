@@ -8,8 +8,9 @@ interface Range {
 }
 
 /**
- * Local memory of one RPC, announced to the peer that is to move the bytes: one window per region over the range that the batch touches.
- * Revoking it is what lets a call end at its deadline with its slices at rest, whatever the peer does (I3).
+ * Local memory of one RPC, announced to the peer that is to move the bytes: one window per region over the
+ * range that the batch touches. Revoking it is what lets a call end at its deadline with its slices at rest,
+ * whatever the peer does (I3).
  */
 export class Announcement {
   readonly regions: WireRegion[] = []

@@ -7,8 +7,8 @@ function isSlice(value: Payload): value is Slice {
 }
 
 /**
- * Turns what callers hand in into Slices, for the time of one call. Bytes of one ArrayBuffer share one wrapper, so a batch over
- * subarrays of a large buffer is announced to transports once.
+ * Turns what callers hand in into Slices, for the time of one call. Bytes of one ArrayBuffer share one
+ * wrapper, so a batch over subarrays of a large buffer is announced to transports once.
  */
 export class BufferScope implements Disposable {
   readonly #memory: MemoryProvider

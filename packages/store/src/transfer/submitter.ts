@@ -12,8 +12,9 @@ export interface SubmitOp {
 }
 
 /**
- * Chooses a transport for each operation, in the order in which this node composed them, and goes on to the next that both ends have
- * when one fails: nobody else knows how many transports there are. (Objects that lie in this process never come here: they are copied.)
+ * Chooses a transport for each operation, in the order in which this node composed them, and goes on to the
+ * next that both ends have when one fails: nobody else knows how many transports there are. (Objects that lie
+ * in this process never come here: they are copied.)
  */
 export class TransferSubmitter {
   readonly #transports: readonly Transport[]
@@ -25,7 +26,10 @@ export class TransferSubmitter {
     this.#log = logger
   }
 
-  /** `onEnd` is called once for each operation; the promise settles when all have ended, at rest. It never rejects. */
+  /**
+   * `onEnd` is called once for each operation; the promise settles when all have ended, at rest. It never
+   * rejects.
+   */
   async submit(
     ops: readonly SubmitOp[],
     signal: AbortSignal,
@@ -67,7 +71,8 @@ export class TransferSubmitter {
     }
     const fail = (index: number, error: Error): void => {
       errors[index] = error
-      // Only a transport that could not move the bytes is worth another one: a refusal would be the same on all of them.
+      // Only a transport that could not move the bytes is worth another one: a refusal would be the same on
+      // all of them.
       if (errorCode(error) === 'ERR_TRANSFER_FAIL' && !signal.aborted) {
         again.push(index)
         this.#warnOnce(transport, error)

@@ -69,7 +69,8 @@ for (const transferDirection of ['reverse', 'forward'] as const) {
           return i % 2 === 0 ? writers[i % 3]!.put('race', value) : writers[i % 3]!.upsert('race', value)
         }),
       )
-      // The directory tells the owners of older generations to drop them a moment after the writes have settled.
+      // The directory tells the owners of older generations to drop them a moment after the writes have
+      // settled.
       await until(async () => {
         const values = await Promise.all(writers.map(store => store.get('race')))
         for (const value of values) expect(new Set(value).size, 'one value, whole').to.equal(1)

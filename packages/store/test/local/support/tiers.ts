@@ -5,7 +5,10 @@ import { FreeRanges } from '../../../dist/local/free-ranges.js'
 /** What a reader must never see. */
 export const POISON = 0xdd
 
-/** A small tier in real memory. What is freed is overwritten at once, and freeing twice fails, so that a use after free is seen. */
+/**
+ * A small tier in real memory. What is freed is overwritten at once, and freeing twice fails, so that a use
+ * after free is seen.
+ */
 export class PoisonTier implements Tier {
   readonly kind = 'DRAM'
   readonly supports: TierSupports = { directMemory: true, persistence: false, partialRead: true }
