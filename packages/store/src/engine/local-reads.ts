@@ -34,13 +34,14 @@ export class LocalReads {
       if (byteLength > 0) copies.push({ from: lease.slice, to: into })
       return outcome
     })
+    const settled = Promise.all(outcomes.map(outcome => Promise.resolve(outcome)))
     try {
       if (copies.length > 0) await this.#memory.copyPool.copy(copies)
     } finally {
-      await Promise.all(outcomes) // At rest before the leases go, also where a copy was refused.
+      await settled // At rest before the leases go, also where a copy was refused.
       for (const lease of leases) lease.release()
     }
-    return await Promise.all(outcomes)
+    return await settled
   }
 
   async #readSlow(

@@ -1,6 +1,6 @@
 import { asMooncakeError, errorCode, MooncakeError } from '@mooncake-ts/core'
 import type { Access, Exposure, Logger, Slice, Transport } from '@mooncake-ts/core'
-import { LeaseTable } from '../local/leases.js'
+import type { LeaseTable } from '../local/leases.js'
 import type { Lease, ObjectMeta, Reservation, TieredBackend } from '../local/tiered-backend.js'
 import { exposeAll, revokeAll } from '../transfer/announcement.js'
 import type { Committer } from './committer.js'

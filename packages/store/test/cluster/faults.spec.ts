@@ -34,7 +34,8 @@ describe('a store in trouble', () => {
         settled = true
       })
     await until(() => cluster.network.inFlight === 1)
-    await new Promise(resolve => setTimeout(resolve, 300)) // Well past the deadline: the operation is still on the wire.
+    // Well past the deadline: the operation is still on the wire.
+    await new Promise(resolve => setTimeout(resolve, 300))
     expect(settled, 'not at rest, so not settled').to.equal(false)
     cluster.network.release()
     await transfer.done
