@@ -88,6 +88,15 @@ export class Writer {
       existed: false,
       busy: false,
     }))
+    // One after the other where a key comes twice: of puts the first one stays, of upserts the last.
+    for (const wave of wavesOf(writes)) await this.#runDistinct(wave, terms, emit)
+  }
+
+  async #runDistinct(
+    writes: readonly Write[],
+    terms: WriteRequestTerms,
+    emit: (c: Completion) => void,
+  ): Promise<void> {
     const absent = writes.filter(({ index, task }) => {
       if (terms.upsert || !this.#init.backend.has(task.key)) return true
       emit({ index, bytes: task.byteLength })
@@ -114,7 +123,6 @@ export class Writer {
       preferredSegments: terms.preferredSegments,
     }))
     const routes = await this.#init.router.candidates(requests, terms.deadline.signal)
-    const byKey = new Map<string, readonly Target[]>()
     return writes.filter((write, position) => {
       const route = routes[position]!
       if (route.existing != null && !terms.upsert) {
@@ -122,9 +130,7 @@ export class Writer {
         return false
       }
       write.task = { ...write.task, generation: route.generation }
-      // A key that comes twice goes to the same owners, who keep the later value.
-      write.targets = [...(byKey.get(write.task.key) ?? this.#targetsOf(route))]
-      byKey.set(write.task.key, [...write.targets])
+      write.targets = this.#targetsOf(route)
       if (write.targets.length > 0) return true
       const message = `No node can take ${write.task.byteLength} bytes for ${write.task.key}`
       emit({ index: write.index, bytes: 0, error: new MooncakeError('ERR_NO_AVAILABLE_CANDIDATE', message) })
@@ -252,4 +258,17 @@ export class Writer {
     emit({ index, bytes: task.byteLength })
     return true
   }
+}
+
+/** Runs of writes without a key twice, in order. One, in the ordinary case. */
+function wavesOf(writes: readonly Write[]): Write[][] {
+  const waves: Write[][] = []
+  const countOf = new Map<string, number>()
+  for (const write of writes) {
+    const wave = countOf.get(write.task.key) ?? 0
+    countOf.set(write.task.key, wave + 1)
+    if (wave === waves.length) waves.push([])
+    waves[wave]!.push(write)
+  }
+  return waves
 }

@@ -30,21 +30,27 @@ for (const transferDirection of ['reverse', 'forward'] as const) {
     after(() => cluster[Symbol.asyncDispose]())
     afterEach(() => stores.client.removeAll())
 
-    it('100 000 tiny objects in one batch, twice', async function () {
-      this.timeout(30_000)
+    it('30 000 tiny objects in one batch, twice', async function () {
+      this.timeout(60_000)
       const { a, client } = stores
-      const entries = Array.from({ length: 100_000 }, (_, i) => ({
+      const entries = Array.from({ length: 30_000 }, (_, i) => ({
         key: `tiny/${i}`,
         value: Buffer.from(`${i}`),
       }))
       for (let round = 0; round < 2; round++) {
-        expect(await a.putMany(entries).done).to.deep.include({ completed: 100_000, failed: 0 })
+        expect(await a.putMany(entries, { deadlineMs: 60_000 }).done).to.deep.include({
+          completed: 30_000,
+          failed: 0,
+        })
       }
-      const all = Buffer.alloc(100_000 * 8)
+      const all = Buffer.alloc(30_000 * 8)
       const into = entries.map((_, i) => all.subarray(i * 8, i * 8 + 8))
       const keys = entries.map(({ key }) => key)
-      expect(await client.getMany(keys, { into }).done).to.deep.include({ completed: 100_000, failed: 0 })
-      expect(into[99_999]!.toString().startsWith('99999')).to.equal(true)
+      expect(await client.getMany(keys, { into, deadlineMs: 60_000 }).done).to.deep.include({
+        completed: 30_000,
+        failed: 0,
+      })
+      expect(into[29_999]!.toString().startsWith('29999')).to.equal(true)
     })
 
     it('a key twice in one batch: one value, in both places', async () => {

@@ -1,0 +1,282 @@
+import { expect } from 'chai'
+import {
+  GenerationClock,
+  MooncakeError,
+  silentLogger,
+  systemClock,
+  type Completion,
+  type Directory,
+  type ExposeOptions,
+  type Exposure,
+  type ReadRoute,
+  type Region,
+  type Transport,
+} from '@mooncake-ts/core'
+import { rejectsWith, until, VirtualClock } from '@mooncake-ts/testkit'
+import { Deadline } from '../../dist/engine/deadline.js'
+import { LocalReads } from '../../dist/engine/local-reads.js'
+import type { ReadOutcome } from '../../dist/engine/peer-reads.js'
+import { Reader, type ReaderInit } from '../../dist/engine/reader.js'
+import { KeyLocks } from '../../dist/local/key-locks.js'
+import { LeaseTable } from '../../dist/local/leases.js'
+import type { TieredBackend } from '../../dist/local/tiered-backend.js'
+import { Committer } from '../../dist/peers/committer.js'
+import { ForwardSessions } from '../../dist/peers/forward-sessions.js'
+import { RouteCache } from '../../dist/routes/route-cache.js'
+import { RouteNotifier } from '../../dist/routes/route-notifier.js'
+import { Router } from '../../dist/routes/router.js'
+import { Suspects } from '../../dist/routes/suspects.js'
+import { Admission } from '../../dist/transfer/admission.js'
+import { Announcement } from '../../dist/transfer/announcement.js'
+import { Harness, metaOf, settled } from '../local/support/harness.js'
+
+/** A transport that counts what it exposes and has not taken back, and that can refuse. */
+class CountingTransport {
+  open = 0
+  refuses = false
+  readonly scheme = 'counting'
+  readonly supports = { revoke: true, remote: false }
+
+  get asTransport(): Transport {
+    return this as unknown as Transport
+  }
+
+  expose(_region: Region, _options: ExposeOptions): Exposure {
+    if (this.refuses) throw new MooncakeError('ERR_SHUTTING_DOWN')
+    this.open++
+    const window = { scheme: this.scheme, endpoint: 'nowhere', key: new Uint8Array(1) }
+    return { window, revoke: async () => void (await Promise.resolve(this.open--)) }
+  }
+}
+
+/** What the directory heard, in order. */
+function directoryThatHears(heard: string[], results: string[] = []): Directory {
+  return {
+    syncReplicas: (adds: readonly { key: string }[], removes: readonly { key: string }[]) => {
+      heard.push(...adds.map(({ key }) => `+${key}`), ...removes.map(({ key }) => `-${key}`))
+      return Promise.resolve(adds.map(() => results.shift() ?? 'ok'))
+    },
+  } as unknown as Directory
+}
+
+describe('Committer', () => {
+  it('does not announce what has gone between its commit and its announcement', async () => {
+    await using harness = Harness.dram(1000)
+    const { backend } = harness
+    const heard: string[] = []
+    const losing = {
+      peek: (key: string) => backend.peek(key),
+      commit: async (...args: Parameters<TieredBackend['commit']>) => {
+        const outcome = await backend.commit(...args)
+        if (args[1].key === 'gone') backend.remove('gone')
+        return outcome
+      },
+    }
+    const committer = new Committer({
+      backend: losing as unknown as TieredBackend,
+      notifier: new RouteNotifier(directoryThatHears(heard), systemClock, silentLogger),
+      locks: new KeyLocks(),
+      generations: new GenerationClock(systemClock),
+      nodeName: 'n',
+    })
+    await committer.commit(harness.space(10), metaOf('gone', 10), 'put')
+    expect(await committer.commit(harness.space(10), metaOf('kept', 10), 'put')).to.equal(false)
+    expect(heard).to.deep.equal(['+kept'])
+  })
+})
+
+describe('RouteNotifier, of what the directory ordered to remove', () => {
+  const replica = { key: 'k', generation: 1, segment: 's' }
+
+  it('withdraws what it has not said yet, and says nothing of what is known', async () => {
+    const heard: string[] = []
+    const notifier = new RouteNotifier(directoryThatHears(heard), systemClock, silentLogger)
+    await notifier.add({ ...replica, byteLength: 1 })
+    await settled()
+    notifier.withdraw(replica)
+    expect(notifier.pending).to.equal(0)
+    const added = notifier.add({ ...replica, generation: 2, byteLength: 1 })
+    notifier.withdraw({ ...replica, generation: 2 })
+    expect(await added).to.equal('ok')
+    await notifier.close()
+    expect(heard).to.deep.equal(['+k', '-k'])
+  })
+
+  it('takes back what it is just saying', async () => {
+    const heard: string[] = []
+    const inner = directoryThatHears(heard)
+    let answer!: () => void
+    const slow = new Promise<void>(resolve => (answer = resolve))
+    const directory = {
+      syncReplicas: async (...args: Parameters<Directory['syncReplicas']>) => {
+        const results = await inner.syncReplicas(...args)
+        await slow
+        return results
+      },
+    } as unknown as Directory
+    const notifier = new RouteNotifier(directory, systemClock, silentLogger)
+    void notifier.add({ ...replica, byteLength: 1 })
+    await until(() => heard.length === 1)
+    notifier.withdraw(replica)
+    answer()
+    await notifier.close()
+    expect(heard).to.deep.equal(['+k', '-k'])
+  })
+
+  it('gives up a replica that is refused when it is told again', async () => {
+    const clock = new VirtualClock()
+    const refused: string[] = []
+    let calls = 0
+    const directory = {
+      syncReplicas: () =>
+        ++calls === 1 ? Promise.reject(new MooncakeError('ERR_RPC_FAIL')) : Promise.resolve(['stale']),
+    } as unknown as Directory
+    const notifier = new RouteNotifier(directory, clock, silentLogger, ({ key }) => void refused.push(key))
+    expect(await notifier.add({ ...replica, byteLength: 1 })).to.equal('ok')
+    await until(async () => {
+      await clock.advance(100)
+      return notifier.pending === 0 && calls === 2
+    })
+    await notifier.close()
+    expect(refused).to.deep.equal(['k'])
+  })
+})
+
+describe('windows on memory', () => {
+  const transports = (): [CountingTransport, CountingTransport] => [
+    new CountingTransport(),
+    new CountingTransport(),
+  ]
+
+  it('are all taken back when one transport refuses, before anybody is told of them', async () => {
+    await using harness = Harness.dram(1000)
+    const [a, b] = transports()
+    b.refuses = true
+    const slices = [harness.bytes(10, 1), harness.bytes(10, 2)]
+    expect(() => new Announcement([a.asTransport, b.asTransport], slices, 'read')).to.throw()
+    await until(() => a.open === 0)
+  })
+
+  it('and the hold on an object too, when a pin fails', async () => {
+    await using harness = Harness.dram(1000)
+    await harness.put('k', 10)
+    const [a, b] = transports()
+    const { backend, clock } = harness
+    const sessions = new ForwardSessions({
+      backend,
+      committer: undefined as unknown as Committer,
+      transports: [a.asTransport, b.asTransport],
+      logger: silentLogger,
+      writes: new LeaseTable({ clock, exclusive: true }),
+      pins: new LeaseTable({ clock, leasesMax: 1 }),
+      keyLeaseMs: 1000,
+    })
+    b.refuses = true
+    expect(sessions.pinKeys(['k'])[0]!.code).to.equal('ERR_SHUTTING_DOWN')
+    await until(() => a.open === 0)
+    b.refuses = false
+    const [pinned, refused] = sessions.pinKeys(['k', 'k'])
+    expect([pinned!.code, refused!.code]).to.deep.equal([undefined, 'ERR_OVERLOADED'])
+    await until(() => a.open === 1 && b.open === 1)
+    await sessions.close()
+    await backend.close() // Would wait for a hold that leaked.
+  })
+})
+
+describe('Reader', () => {
+  const replicaOf = (nodeId: string) => ({ nodeId, rpcEndpoint: `${nodeId}:1`, segment: `${nodeId}/dram` })
+  const routeTo = (...nodeIds: string[]): ReadRoute => ({
+    byteLength: 10,
+    generation: 1,
+    replicas: nodeIds.map(replicaOf),
+  })
+
+  /** A reader on the node `self`; `ask` is what its peers answer, `find` what the directory does. */
+  function readerOn(
+    harness: Harness,
+    ask: (endpoint: string) => Promise<ReadOutcome> | ReadOutcome,
+    find: () => ReadRoute | undefined,
+  ): (key: string) => Promise<Completion> {
+    const { backend, memory, clock } = harness
+    const directory = {
+      state: 'connected',
+      readRoutes: (keys: readonly string[]) => Promise.resolve(keys.map(find)),
+      reportStale: () => Promise.resolve(),
+    } as unknown as Directory
+    const reader = new Reader({
+      backend,
+      memory,
+      local: new LocalReads(backend, memory),
+      peers: {
+        read: async (endpoint: unknown, tasks: unknown[]) =>
+          Promise.all(tasks.map(() => ask(endpoint as string))),
+      },
+      peer: (endpoint: string) => endpoint,
+      router: new Router({
+        directory,
+        cache: new RouteCache(clock, { keysMax: 10, ttlMs: 1000 }),
+        generations: new GenerationClock(clock),
+        suspects: new Suspects(clock),
+        logger: silentLogger,
+      }),
+      admission: new Admission({ inflightBytesMax: 1000, queuedOpsMax: 10 }),
+      nodeId: 'self',
+    } as unknown as ReaderInit)
+    return async key => {
+      using deadline = new Deadline(clock, 1000, undefined)
+      const completions: Completion[] = []
+      const terms = { deadline, verify: false }
+      await reader.run([key], [harness.bytes(10, 0)], terms, c => void completions.push(c))
+      expect(completions.length, 'one completion').to.equal(1)
+      return completions[0]!
+    }
+  }
+
+  it('finds here what has moved here while it asked elsewhere', async () => {
+    await using harness = Harness.dram(1000)
+    const routes = [routeTo('other'), routeTo('self')]
+    const read = readerOn(
+      harness,
+      async () => {
+        await harness.put('k', 10)
+        return { byteLength: 0, error: new MooncakeError('ERR_OBJECT_NOT_FOUND') }
+      },
+      () => routes.shift(),
+    )
+    expect(await read('k')).to.deep.equal({ index: 0, bytes: 10 })
+  })
+
+  it('ends in a miss where the only route names a node that has lost the object: itself', async () => {
+    await using harness = Harness.dram(1000)
+    const read = readerOn(
+      harness,
+      () => {
+        throw new Error('Nobody is to be asked')
+      },
+      () => routeTo('self'),
+    )
+    const { error } = await read('k')
+    await rejectsWith(Promise.reject(error ?? new Error('It was found')), 'ERR_OBJECT_NOT_FOUND')
+  })
+
+  it('goes on to the next replica after any failure of a node, and stops at a fault of the request', async () => {
+    await using harness = Harness.dram(1000)
+    for (const [code, asked] of [
+      ['ERR_IO', 2],
+      ['ERR_NOT_SUPPORTED', 2],
+      ['ERR_BUFFER_OVERFLOW', 1],
+    ] as const) {
+      const endpoints: string[] = []
+      const read = readerOn(
+        harness,
+        endpoint => {
+          endpoints.push(endpoint)
+          return endpoint === 'a:1' ? { byteLength: 10, error: new MooncakeError(code) } : { byteLength: 10 }
+        },
+        () => routeTo('a', 'b'),
+      )
+      const { error } = await read('k')
+      expect([code, endpoints.length, error == null]).to.deep.equal([code, asked, asked === 2])
+    }
+  })
+})
