@@ -207,10 +207,7 @@ describe('Reader', () => {
       backend,
       memory,
       local: new LocalReads(backend, memory),
-      peers: {
-        read: async (endpoint: unknown, tasks: unknown[]) =>
-          Promise.all(tasks.map(() => ask(endpoint as string))),
-      },
+      peers: { read: async (endpoint: unknown) => [await ask(endpoint as string)] },
       peer: (endpoint: string) => endpoint,
       router: new Router({
         directory,
