@@ -133,7 +133,12 @@ const SyncReplicasRequest = Type.Object({
   ...Life,
   sequence: Type.Integer({ minimum: 1, maximum: 2 ** 32 - 1 }),
   segments: Type.Array(Name, { maxItems: SEGMENTS_PER_NODE_MAX }),
-  adds: Type.Object({ ...Replicas, byteLengths: Numbers }),
+  adds: Type.Object({
+    ...Replicas,
+    byteLengths: Numbers,
+    /** One byte an add, 1: only where no healthy node has another value. Absent: all 0. */
+    ifAbsent: Type.Optional(Type.Uint8Array({ maxByteLength: BATCH_KEYS_MAX })),
+  }),
   removes: Type.Object(Replicas),
 })
 export type SyncReplicasMessage = Static<typeof SyncReplicasRequest>

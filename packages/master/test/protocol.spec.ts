@@ -62,6 +62,8 @@ describe('What the master refuses', function () {
       'no such segment in the list',
     )
     expect(await failure(report(2, [], { adds: { ...adds, segments: [0] } }))).to.equal('ERR_INVALID_PARAMS')
+    const uneven = { ...adds, segments: [0, 0], ifAbsent: new Uint8Array(1) }
+    expect(await failure(report(2, [], { adds: uneven }))).to.equal('ERR_INVALID_PARAMS')
     expect(await failure(report(3, ['a'], { segments: ['n/ssd'] }))).to.equal('ERR_SEGMENT_NOT_FOUND')
     expect(await exists('a')).to.equal(false)
     await report(1, ['a'])

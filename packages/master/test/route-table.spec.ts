@@ -9,9 +9,20 @@ const KEYS = ['a', 'b', 'c', 'ключ', 'x'.repeat(300)]
 class Model {
   readonly keys = new Map<string, { byteLength: number; generation: number; segments: Map<number, number> }>()
 
-  add(key: string, generation: number, segment: number, stamp: number): string {
+  add(
+    {
+      key,
+      generation,
+      segment,
+      ifAbsent,
+    }: { key: string; generation: number; segment: number; ifAbsent: boolean },
+    stamp: number,
+    hidden: ReadonlySet<number>,
+  ): string {
     const known = this.keys.get(key)
     if (known != null && generation < known.generation) return 'stale'
+    const served = [...(known?.segments.keys() ?? [])].some(other => !hidden.has(other))
+    if (ifAbsent && served && generation > known!.generation) return 'stale'
     if (known == null || generation > known.generation) {
       this.keys.set(key, { byteLength: generation * 10, generation, segments: new Map([[segment, stamp]]) })
     } else known.segments.set(segment, stamp)
@@ -31,7 +42,16 @@ const key = fc.constantFrom(...KEYS)
 const segment = fc.integer({ min: 0, max: 4 })
 const generation = fc.integer({ min: 1, max: 5 })
 const command = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ op: fc.constant('add' as const), key, segment, generation }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      op: fc.constant('add' as const),
+      key,
+      segment,
+      generation,
+      ifAbsent: fc.boolean(),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('remove' as const), key, segment, generation }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('removeOwner' as const), key, segment, generation }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('hide' as const), segment }) },
@@ -65,13 +85,14 @@ describe('RouteTable', () => {
               byteLength: step.generation * 10,
               generation: step.generation,
               segment: step.segment,
+              ifAbsent: step.ifAbsent,
             }
             const before = model.keys.get(step.key)
             const others = [...(before?.segments.keys() ?? [])]
             const superseded: Superseded[] = []
             const result = table.add(step.key, replica, stamp, superseded)
-            expect(result).to.equal(model.add(step.key, step.generation, step.segment, stamp))
-            const isNewer = before != null && step.generation > before.generation
+            expect(result).to.equal(model.add(step, stamp, hidden))
+            const isNewer = before != null && step.generation > before.generation && result === 'ok'
             expect(superseded.map(old => old.segment)).to.have.members(isNewer ? others : [])
           } else if (step.op === 'remove') {
             const known = model.keys.get(step.key)
@@ -125,6 +146,19 @@ describe('RouteTable', () => {
     table.segments.setState(0, DEAD)
     expect(add(table, 'a', 1, 3)).to.equal('ok')
     expect(table.find('a')).to.deep.equal({ byteLength: 10, generation: 3, segments: [1] })
+  })
+
+  it('keeps the first of racing puts, and only while somebody serves it', () => {
+    const table = tableWithSegments()
+    const put = (segment: number, generation: number): string =>
+      table.add('a', { byteLength: 10, generation, segment, ifAbsent: true }, 1, [])
+    expect(put(0, 5)).to.equal('ok')
+    expect(put(1, 5)).to.equal('ok', 'a second replica of the same value')
+    expect(put(2, 7)).to.equal('stale', 'numbered later, but the first may have been read')
+    expect(put(2, 3)).to.equal('stale')
+    for (const silent of [0, 1]) table.segments.setState(silent, HIDDEN)
+    expect(put(2, 7)).to.equal('ok')
+    expect(table.find('a')).to.deep.equal({ byteLength: 10, generation: 7, segments: [2] })
   })
 
   it('limits the owners of a key, not their tiers', () => {

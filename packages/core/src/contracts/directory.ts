@@ -64,6 +64,8 @@ export interface ReplicaAdd {
   readonly generation: number
   /** Segment name. */
   readonly segment: string
+  /** Of a put: `stale` when healthy nodes have another value, also an older one (I5). @defaultValue false */
+  readonly ifAbsent?: boolean
 }
 
 export interface ReplicaRemove {
@@ -74,7 +76,7 @@ export interface ReplicaRemove {
 }
 
 /**
- * `ok`: recorded. `stale`: a newer generation is known, the caller should drop its replica.
+ * `ok`: recorded. `stale`: a value is known that stays, the caller should drop its replica.
  * `exceeded`: enough owners have it already, likewise.
  */
 export type ReplicaAddResult = 'ok' | 'stale' | 'exceeded'

@@ -178,6 +178,9 @@ function encode(
       generations: adds.map(add => add.generation),
       segments: adds.map(indexOf),
       byteLengths: adds.map(add => add.byteLength),
+      ...(adds.some(add => add.ifAbsent)
+        ? { ifAbsent: Uint8Array.from(adds, add => Number(add.ifAbsent ?? false)) }
+        : {}),
     },
     removes: {
       keys: removes.map(remove => remove.key),

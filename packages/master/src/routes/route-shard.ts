@@ -8,6 +8,8 @@ export interface NewReplica {
   readonly byteLength: number
   readonly generation: number
   readonly segment: number
+  /** Of a put, which keeps what is there. */
+  readonly ifAbsent?: boolean
 }
 
 /** A replica beyond a key's first one. */

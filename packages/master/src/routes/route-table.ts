@@ -69,11 +69,14 @@ export class RouteTable {
   }
 
   /**
+   * Of puts that race, the one that comes first stays, whichever was numbered first: it may have been read
+   * already. Where only silent nodes have a value, the new one takes its place.
+   *
    * @param stamp the sequence number of the report, for `dropReplicas`
    * @param superseded gets the replicas that this one replaces
    */
   add(key: string, replica: NewReplica, stamp: number, superseded: Superseded[]): ReplicaAddResult {
-    const { generation, segment } = replica
+    const { generation, segment, ifAbsent } = replica
     const hash = hashOf(key)
     const shard = this.#shardOf(hash)
     const slot = this.#liveSlot(shard, key, hash)
@@ -85,6 +88,7 @@ export class RouteTable {
     const known = shard.generation(slot)
     if (generation < known) return 'stale'
     if (generation > known) {
+      if (ifAbsent === true && shard.hasState(slot, VISIBLE)) return 'stale'
       for (const old of shard.segmentsOf(slot)) superseded.push({ key, segment: old, generation: known })
       shard.replace(slot, replica, stamp)
       return 'ok'

@@ -59,7 +59,7 @@ export class ReplicaSync {
   }
 
   #add(node: NodeRecord, message: SyncReplicasMessage, segments: readonly number[]): Uint8Array {
-    const { keys, byteLengths, generations, segments: indexes } = message.adds
+    const { keys, byteLengths, generations, segments: indexes, ifAbsent } = message.adds
     const results = new Uint8Array(keys.length)
     const superseded: Superseded[] = []
     for (let i = 0; i < keys.length; i++) {
@@ -71,7 +71,12 @@ export class ReplicaSync {
         continue
       }
       const byteLength = byteLengths[i]!
-      const replica = { byteLength, generation, segment: segments[indexes[i]!]! }
+      const replica = {
+        byteLength,
+        generation,
+        segment: segments[indexes[i]!]!,
+        ifAbsent: ifAbsent != null && ifAbsent[i] !== 0,
+      }
       const result = this.#table.add(key, replica, message.sequence, superseded)
       results[i] = RESULTS[result]
       if (result === 'ok') this.#valueSize.observe(byteLength)
@@ -96,6 +101,7 @@ function assertColumns({ segments, adds, removes }: SyncReplicasMessage): void {
   const lengths = [adds.byteLengths, adds.generations, adds.segments].map(column => column.length)
   const even =
     lengths.every(length => length === adds.keys.length) &&
+    (adds.ifAbsent ?? adds.keys).length === adds.keys.length &&
     removes.generations.length === removes.keys.length &&
     removes.segments.length === removes.keys.length
   const named = (index: number): boolean => Number.isInteger(index) && index >= 0 && index < segments.length
