@@ -141,7 +141,7 @@ export class StoreHandle implements Store {
     for (const key of keys) assertKey(key)
     return await this.#call(options, async ({ signal }) => {
       const { node, directory } = this.#init
-      const exists = keys.map(key => node.backend.has(key))
+      const exists = keys.map(key => node.backend.has(key) && !node.unannounced.has(key))
       const elsewhere = keys.flatMap((key, index) => (exists[index] === true ? [] : [{ key, index }]))
       if (elsewhere.length === 0) return exists
       try {

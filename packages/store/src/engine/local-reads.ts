@@ -1,6 +1,7 @@
 import { asMooncakeError, MooncakeError } from '@mooncake-ts/core'
 import type { CopyOp, MemoryProvider } from '@mooncake-ts/core'
 import type { Lease, TieredBackend } from '../local/tiered-backend.js'
+import type { Unannounced } from '../peers/unannounced.js'
 import { subSlice } from '../transfer/slices.js'
 import type { ReadOutcome, ReadTask } from './peer-reads.js'
 
@@ -10,15 +11,18 @@ import type { ReadOutcome, ReadTask } from './peer-reads.js'
  */
 export class LocalReads {
   readonly #backend: TieredBackend
+  readonly #unannounced: Unannounced
   readonly #memory: MemoryProvider
 
-  constructor(backend: TieredBackend, memory: MemoryProvider) {
+  constructor(backend: TieredBackend, unannounced: Unannounced, memory: MemoryProvider) {
     this.#backend = backend
+    this.#unannounced = unannounced
     this.#memory = memory
   }
 
   /** One outcome per task, in order; undefined where the object is gone. */
   async read(tasks: readonly ReadTask[], signal: AbortSignal): Promise<Array<ReadOutcome | undefined>> {
+    await this.#unannounced.answered(tasks, signal)
     const copies: CopyOp[] = []
     const leases: Lease[] = []
     const outcomes = tasks.map(({ key, target }): ReadOutcome | Promise<ReadOutcome> | undefined => {

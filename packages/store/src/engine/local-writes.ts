@@ -2,6 +2,7 @@ import { asMooncakeError, type CopyOp, type MemoryProvider, type Slice } from '@
 import type { Reservation, TieredBackend } from '../local/tiered-backend.js'
 import type { StagingPool } from '../local/staging-pool.js'
 import type { Committer } from '../peers/committer.js'
+import type { Unannounced } from '../peers/unannounced.js'
 import type { WriteTerms } from '../peers/remote-writer.js'
 import { subSlice } from '../transfer/slices.js'
 import type { WriteOutcome, WriteTask } from './peer-writes.js'
@@ -12,17 +13,20 @@ export class LocalWrites {
   readonly #memory: MemoryProvider
   readonly #staging: StagingPool
   readonly #committer: Committer
+  readonly #unannounced: Unannounced
 
   constructor(init: {
     readonly backend: TieredBackend
     readonly memory: MemoryProvider
     readonly staging: StagingPool
     readonly committer: Committer
+    readonly unannounced: Unannounced
   }) {
     this.#backend = init.backend
     this.#memory = init.memory
     this.#staging = init.staging
     this.#committer = init.committer
+    this.#unannounced = init.unannounced
   }
 
   /** One outcome per task, in order. */
@@ -38,7 +42,10 @@ export class LocalWrites {
   }
 
   async #writeOne(task: WriteTask, terms: WriteTerms, signal: AbortSignal): Promise<WriteOutcome> {
-    if (!terms.upsert && this.#backend.has(task.key)) return { existed: true }
+    if (!terms.upsert && this.#backend.has(task.key)) {
+      await this.#unannounced.answered([task], signal)
+      return { existed: true }
+    }
     const { key, byteLength, generation, checksum, parts } = task
     const { softPin, hardPin, upsert, waitMs } = terms
     const reservation =

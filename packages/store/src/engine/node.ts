@@ -25,6 +25,7 @@ import { ForwardSessions } from '../peers/forward-sessions.js'
 import { PeerClient } from '../peers/peer-client.js'
 import { RemoteReader } from '../peers/remote-reader.js'
 import { RemoteWriter } from '../peers/remote-writer.js'
+import { Unannounced } from '../peers/unannounced.js'
 import { WritesInFlight } from '../peers/writes-in-flight.js'
 import { RouteCache } from '../routes/route-cache.js'
 import { RouteNotifier } from '../routes/route-notifier.js'
@@ -64,6 +65,7 @@ export class Node implements Startable {
   readonly admission: Admission
   readonly backend: TieredBackend
   readonly router: Router
+  readonly unannounced = new Unannounced()
   readonly #parts: NodeParts
   readonly #notifier: RouteNotifier
   readonly #committer: Committer
@@ -111,6 +113,7 @@ export class Node implements Startable {
     this.#committer = new Committer({
       backend: this.backend,
       notifier: this.#notifier,
+      unannounced: this.unannounced,
       locks: new KeyLocks(limits.lockShardCount),
       generations: this.generations,
       nodeName: name,
@@ -171,10 +174,12 @@ export class Node implements Startable {
     const { clock, limits, transports, logger, rpc, tiers } = this.#parts
     if (tiers.length === 0) return
     const committer = this.#committer
-    const [submitter, staging, backend] = [this.#submitter, this.#staging, this.backend]
+    const [submitter, staging, writes] = [this.#submitter, this.#staging, new WritesInFlight()]
+    const { backend, unannounced } = this
     this.#sessions = new ForwardSessions({
       backend,
       committer,
+      unannounced,
       transports,
       logger,
       writes: new LeaseTable({ clock, exclusive: true }),
@@ -183,19 +188,20 @@ export class Node implements Startable {
     })
     this.#service = new ClientRpcService(rpc, {
       reader: new RemoteReader(backend, submitter, staging),
-      writer: new RemoteWriter({ backend, submitter, staging, committer, writes: new WritesInFlight() }),
+      writer: new RemoteWriter({ backend, submitter, staging, committer, writes, unannounced }),
       sessions: this.#sessions,
+      unannounced,
     })
   }
 
   #compose(): void {
     const { memory, transports, clock, direction, tiers, rpc } = this.#parts
-    const { backend, router, admission, nodeId } = this
-    const submitter = this.#submitter
+    const { backend, unannounced, router, admission, nodeId } = this
+    const [submitter, staging, committer] = [this.#submitter, this.#staging, this.#committer]
     const peer = (endpoint: string): PeerClient => this.peer(endpoint)
     this.#reader = new Reader({
       backend,
-      local: new LocalReads(backend, memory),
+      local: new LocalReads(backend, unannounced, memory),
       peers: new PeerReads(transports, submitter, clock, direction),
       peer,
       router,
@@ -205,7 +211,8 @@ export class Node implements Startable {
     })
     this.#writer = new Writer({
       backend,
-      local: new LocalWrites({ backend, memory, staging: this.#staging, committer: this.#committer }),
+      unannounced,
+      local: new LocalWrites({ backend, unannounced, memory, staging, committer }),
       peers: new PeerWrites(transports, submitter, direction),
       peer,
       router,

@@ -2,6 +2,7 @@ import { asMooncakeError, hasCode, MooncakeError } from '@mooncake-ts/core'
 import type { Completion, WriteCandidate, WriteRoute } from '@mooncake-ts/core'
 import type { TieredBackend } from '../local/tiered-backend.js'
 import type { PeerClient } from '../peers/peer-client.js'
+import type { Unannounced } from '../peers/unannounced.js'
 import type { Router } from '../routes/router.js'
 import type { Admission } from '../transfer/admission.js'
 import { isFaultOfRequest } from './arguments.js'
@@ -41,6 +42,7 @@ interface Write {
 
 export interface WriterInit {
   readonly backend: TieredBackend
+  readonly unannounced: Unannounced
   readonly local: LocalWrites
   readonly peers: PeerWrites
   readonly peer: (endpoint: string) => PeerClient
@@ -97,8 +99,9 @@ export class Writer {
     terms: WriteRequestTerms,
     emit: (c: Completion) => void,
   ): Promise<void> {
+    const { backend, unannounced } = this.#init
     const absent = writes.filter(({ index, task }) => {
-      if (terms.upsert || !this.#init.backend.has(task.key)) return true
+      if (terms.upsert || !backend.has(task.key) || unannounced.has(task.key)) return true
       emit({ index, bytes: task.byteLength })
       return false
     })

@@ -117,12 +117,14 @@ export class TieredBackend {
    * now, and the one before is gone for all but its readers. Where it fails the reservation is abandoned, and
    * nothing has changed.
    *
+   * @param installed called inside of the change, where there is one
    * @throws ERR_INVALID_PARAMS, ERR_INVALID_WRITE for a reservation that has ended, the tier's own errors
    */
   async commit(
     reservation: Reservation,
     meta: ObjectMeta,
     mode: 'put' | 'upsert',
+    installed: () => void = () => {},
   ): Promise<'committed' | 'exists' | 'stale'> {
     const holding = reservation.take()
     let owned = false
@@ -134,6 +136,7 @@ export class TieredBackend {
       if (conflict != null) return conflict
       this.#install(meta, holding)
       owned = true
+      installed()
       return 'committed'
     } finally {
       if (!owned) holding.release()

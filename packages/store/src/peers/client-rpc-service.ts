@@ -11,6 +11,7 @@ import {
 } from './protocol.js'
 import type { RemoteReader } from './remote-reader.js'
 import type { RemoteWriter } from './remote-writer.js'
+import type { Unannounced } from './unannounced.js'
 
 /**
  * What a node does with its objects on behalf of others (the reference system's DataManager), in both
@@ -20,13 +21,14 @@ export interface DataManager {
   readonly reader: RemoteReader
   readonly writer: RemoteWriter
   readonly sessions: ForwardSessions
+  readonly unannounced: Unannounced
 }
 
 /** The methods that other nodes call on this one. Thin on purpose: what they do is the DataManager's. */
 export class ClientRpcService {
   readonly #handlers: Disposable[] = []
 
-  constructor(rpc: RpcService, { reader, writer, sessions }: DataManager) {
+  constructor(rpc: RpcService, { reader, writer, sessions, unannounced }: DataManager) {
     const serve = <Request, Result>(
       method: RpcMethod<Request, { results: Result[] }>,
       handler: (request: Request, signal: AbortSignal) => Promise<Result[]> | Result[],
@@ -36,12 +38,21 @@ export class ClientRpcService {
       })
       this.#handlers.push(rpc.handle(method, handle))
     }
-    serve(ReadRemoteData, (request, signal) => reader.serve(request, signal))
+    serve(ReadRemoteData, async (request, signal) => {
+      await unannounced.answered(request.items, signal)
+      return await reader.serve(request, signal)
+    })
     serve(WriteRemoteData, (request, signal) => writer.serve(request, signal))
     serve(PreWrite, ({ items, ...terms }, signal) => sessions.preWrite(items, terms, signal))
     serve(WriteCommit, ({ items }) => sessions.writeCommit(items))
     serve(WriteRevoke, ({ items }) => sessions.writeRevoke(items))
-    serve(PinKey, ({ keys }) => sessions.pinKeys(keys))
+    serve(PinKey, async ({ keys }, signal) => {
+      await unannounced.answered(
+        keys.map(key => ({ key })),
+        signal,
+      )
+      return sessions.pinKeys(keys)
+    })
     serve(UnPinKey, ({ items }) => sessions.unpinKeys(items))
   }
 

@@ -2,6 +2,7 @@ import type { KeyLocks } from '../local/key-locks.js'
 import type { ObjectMeta, Reservation, TieredBackend } from '../local/tiered-backend.js'
 import type { GenerationClock } from '@mooncake-ts/core'
 import type { RouteNotifier } from '../routes/route-notifier.js'
+import type { Unannounced } from './unannounced.js'
 
 export type WriteMode = 'put' | 'upsert'
 
@@ -12,6 +13,7 @@ export type WriteMode = 'put' | 'upsert'
 export class Committer {
   readonly #backend: TieredBackend
   readonly #notifier: RouteNotifier
+  readonly #unannounced: Unannounced
   readonly #locks: KeyLocks
   readonly #generations: GenerationClock
   readonly #nodeName: string
@@ -19,12 +21,14 @@ export class Committer {
   constructor(init: {
     readonly backend: TieredBackend
     readonly notifier: RouteNotifier
+    readonly unannounced: Unannounced
     readonly locks: KeyLocks
     readonly generations: GenerationClock
     readonly nodeName: string
   }) {
     this.#backend = init.backend
     this.#notifier = init.notifier
+    this.#unannounced = init.unannounced
     this.#locks = init.locks
     this.#generations = init.generations
     this.#nodeName = init.nodeName
@@ -36,19 +40,25 @@ export class Committer {
    */
   async commit(reservation: Reservation, meta: ObjectMeta, mode: WriteMode): Promise<boolean> {
     this.#generations.observe(meta.generation)
-    const { name } = reservation.holding.tier
-    const outcome = await this.#locks.lock(meta.key, () => this.#backend.commit(reservation, meta, mode))
-    const { key, byteLength, generation } = meta
-    // Evicted or removed since: announced now, it would be found where it is not.
-    if (outcome !== 'committed' || this.#backend.peek(key)?.generation !== generation) return true
-    const told = await this.#notifier.add({
-      key,
-      byteLength,
-      generation,
-      segment: `${this.#nodeName}/${name}`,
-    })
-    if (told === 'ok') return false
-    this.#backend.remove(key, generation, 'replaced')
+    const segment = `${this.#nodeName}/${reservation.holding.tier.name}`
+    let answer: Promise<boolean> | undefined
+    const installed = (): void => {
+      answer = this.#announce(meta, segment, mode === 'put')
+    }
+    await this.#locks.lock(meta.key, () => this.#backend.commit(reservation, meta, mode, installed))
+    if (answer != null) return await answer
+    await this.#unannounced.answered([meta]) // The value that is here may have to go.
     return true
+  }
+
+  async #announce(meta: ObjectMeta, segment: string, ifAbsent: boolean): Promise<boolean> {
+    const { key, byteLength, generation } = meta
+    const told = this.#notifier.add({ key, byteLength, generation, segment, ifAbsent })
+    const refused = told.then(result => {
+      if (result !== 'ok') this.#backend.remove(key, generation, 'replaced')
+      return result !== 'ok'
+    })
+    if (ifAbsent) this.#unannounced.track(key, refused)
+    return await refused
   }
 }

@@ -6,6 +6,7 @@ import { exposeAll, revokeAll } from '../transfer/announcement.js'
 import type { Committer } from './committer.js'
 import type { PinKey, PreWrite, WireRegion, WriteResultItem } from './protocol.js'
 import { failure, type WriteTerms } from './remote-writer.js'
+import type { Unannounced } from './unannounced.js'
 
 type Spec = Pick<ObjectMeta, 'key' | 'byteLength' | 'generation'> & { readonly checksum?: number | undefined }
 type OperationRefs = ReadonlyArray<{ readonly key: string; readonly operationId: string }>
@@ -30,6 +31,7 @@ interface OpenPin {
 export interface ForwardSessionsInit {
   readonly backend: TieredBackend
   readonly committer: Committer
+  readonly unannounced: Unannounced
   readonly transports: readonly Transport[]
   readonly logger: Logger
   readonly writes: LeaseTable<OpenWrite>
@@ -104,7 +106,10 @@ export class ForwardSessions {
   async #preWriteOne(spec: Spec, terms: WriteTerms, signal: AbortSignal): Promise<PreWriteResult> {
     const { backend, writes, keyLeaseMs } = this.#init
     const { upsert, softPin, hardPin, waitMs } = terms
-    if (!upsert && backend.has(spec.key)) return { existed: true }
+    if (!upsert && backend.has(spec.key)) {
+      await this.#init.unannounced.answered([spec], signal)
+      return { existed: true }
+    }
     const { checksum, ...rest } = spec
     const meta: ObjectMeta = { ...rest, softPin, hardPin, ...(checksum == null ? {} : { checksum }) }
     const reservation = await backend.reserve(spec.byteLength, { deadlineMs: waitMs, signal })

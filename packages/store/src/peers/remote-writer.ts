@@ -5,6 +5,7 @@ import type { SubmitOp, TransferSubmitter } from '../transfer/submitter.js'
 import type { Committer } from './committer.js'
 import type { WireRegion, WriteItemSpec, WriteResultItem } from './protocol.js'
 import { addOps, capacityOf } from './remote-reader.js'
+import type { Unannounced } from './unannounced.js'
 import type { WritesInFlight } from './writes-in-flight.js'
 
 export interface WriteTerms {
@@ -41,6 +42,7 @@ export class RemoteWriter {
   readonly #staging: StagingPool
   readonly #committer: Committer
   readonly #writes: WritesInFlight
+  readonly #unannounced: Unannounced
 
   constructor(init: {
     readonly backend: TieredBackend
@@ -48,12 +50,14 @@ export class RemoteWriter {
     readonly staging: StagingPool
     readonly committer: Committer
     readonly writes: WritesInFlight
+    readonly unannounced: Unannounced
   }) {
     this.#backend = init.backend
     this.#submitter = init.submitter
     this.#staging = init.staging
     this.#committer = init.committer
     this.#writes = init.writes
+    this.#unannounced = init.unannounced
   }
 
   /**
@@ -65,7 +69,7 @@ export class RemoteWriter {
     const ready: Target[] = []
     request.items.forEach((item, index) => {
       if (!request.upsert && this.#backend.has(item.key)) {
-        results[index] = EXISTED
+        results[index] = this.#unannounced.answered([item], signal)?.then(() => EXISTED) ?? EXISTED
         return
       }
       const earlier = request.upsert ? undefined : this.#writes.earlier(item.key)

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { errorCode, hasCode, MooncakeError, type Completion, type Transfer } from '@mooncake-ts/core'
+import { errorCode, hasCode, type MooncakeError, type Completion, type Transfer } from '@mooncake-ts/core'
 import { inProcess, InProcessNetwork, randomBytes, rejectsWith, until } from '@mooncake-ts/testkit'
 import { TestCluster } from './support.js'
 

@@ -61,6 +61,23 @@ for (const transferDirection of ['reverse', 'forward'] as const) {
       }
     })
 
+    it('keep the first of racing puts: no reader ever sees two values', async () => {
+      const writers = Object.values(stores)
+      for (let round = 0; round < 40; round++) {
+        const key = `first/${round}`
+        // On different nodes, so that only the directory can say which came first.
+        const seen = await Promise.all(
+          Array.from({ length: 6 }, async (_, i) => {
+            const replicate = { preferredSegments: [i % 2 === 0 ? 'a' : 'b'] }
+            await writers[i % 3]!.put(key, Buffer.alloc(100 + i, i), { replicate })
+            return (await writers[(i + 1) % 3]!.get(key))![0]
+          }),
+        )
+        for (const store of writers) seen.push((await store.get(key))![0])
+        expect(new Set(seen).size, `values of ${key}: ${seen.join(' ')}`).to.equal(1)
+      }
+    })
+
     it('agree on one value after racing puts and upserts from everywhere', async () => {
       const writers = Object.values(stores)
       await Promise.all(

@@ -19,8 +19,8 @@ import type { ReadOutcome } from '../../dist/engine/peer-reads.js'
 import { Reader, type ReaderInit } from '../../dist/engine/reader.js'
 import { KeyLocks } from '../../dist/local/key-locks.js'
 import { LeaseTable } from '../../dist/local/leases.js'
-import type { TieredBackend } from '../../dist/local/tiered-backend.js'
 import { Committer } from '../../dist/peers/committer.js'
+import { Unannounced } from '../../dist/peers/unannounced.js'
 import { ForwardSessions } from '../../dist/peers/forward-sessions.js'
 import { RouteCache } from '../../dist/routes/route-cache.js'
 import { RouteNotifier } from '../../dist/routes/route-notifier.js'
@@ -60,28 +60,55 @@ function directoryThatHears(heard: string[], results: string[] = []): Directory 
 }
 
 describe('Committer', () => {
-  it('does not announce what has gone between its commit and its announcement', async () => {
-    await using harness = Harness.dram(1000)
-    const { backend } = harness
-    const heard: string[] = []
-    const losing = {
-      peek: (key: string) => backend.peek(key),
-      commit: async (...args: Parameters<TieredBackend['commit']>) => {
-        const outcome = await backend.commit(...args)
-        if (args[1].key === 'gone') backend.remove('gone')
-        return outcome
-      },
+  /** A directory that answers when it is let to. */
+  function committerOf({ backend, clock }: Harness, results: string[], heard: string[] = []) {
+    let answer!: () => void
+    const asked = new Promise<void>(resolve => (answer = resolve))
+    const inner = directoryThatHears(heard, results)
+    const syncReplicas: Directory['syncReplicas'] = async (...args) => {
+      await asked
+      return await inner.syncReplicas(...args)
     }
-    const committer = new Committer({
-      backend: losing as unknown as TieredBackend,
-      notifier: new RouteNotifier(directoryThatHears(heard), systemClock, silentLogger),
-      locks: new KeyLocks(),
-      generations: new GenerationClock(systemClock),
-      nodeName: 'n',
-    })
-    await committer.commit(harness.space(10), metaOf('gone', 10), 'put')
-    expect(await committer.commit(harness.space(10), metaOf('kept', 10), 'put')).to.equal(false)
-    expect(heard).to.deep.equal(['+kept'])
+    const notifier = new RouteNotifier({ syncReplicas } as Directory, clock, silentLogger)
+    const unannounced = new Unannounced()
+    const locks = new KeyLocks()
+    const generations = new GenerationClock(clock)
+    const committer = new Committer({ backend, notifier, unannounced, locks, generations, nodeName: 'n' })
+    return { committer, unannounced, notifier, answer }
+  }
+
+  it('shows nobody a put before the directory has answered, and drops it where that says no', async () => {
+    await using harness = Harness.dram(1000)
+    const { committer, unannounced, answer } = committerOf(harness, ['stale'])
+    const first = committer.commit(harness.space(10), metaOf('k', 10), 'put')
+    await settled()
+    expect(unannounced.has('k')).to.equal(true)
+    const abort = new AbortController()
+    const impatient = unannounced.answered([{ key: 'k' }], abort.signal)!
+    abort.abort(new MooncakeError('ERR_SHUTTING_DOWN'))
+    await rejectsWith(impatient, 'ERR_SHUTTING_DOWN')
+    const second = committer.commit(harness.space(10), metaOf('k', 10), 'put')
+    const waited = unannounced.answered([{ key: 'other' }, { key: 'k' }])!
+    answer()
+    await waited
+    expect(harness.backend.has('k')).to.equal(false)
+    expect(await Promise.all([first, second])).to.deep.equal([true, true])
+    expect(unannounced.answered([{ key: 'k' }])).to.equal(undefined)
+  })
+
+  it('says in the end that an object is gone which went before it was announced', async () => {
+    await using harness = Harness.dram(1000)
+    const heard: string[] = []
+    const { committer, notifier, answer } = committerOf(harness, [], heard)
+    const { name } = harness.backend.tierViews()[0]!.tier
+    const put = committer.commit(harness.space(10), metaOf('gone', 10), 'put')
+    await until(() => notifier.pending > 0)
+    harness.backend.remove('gone')
+    notifier.remove({ key: 'gone', generation: metaOf('gone', 10).generation, segment: `n/${name}` })
+    answer()
+    expect(await put).to.equal(false)
+    await notifier.close()
+    expect(heard.at(-1)).to.equal('-gone')
   })
 })
 
@@ -165,6 +192,7 @@ describe('windows on memory', () => {
     const sessions = new ForwardSessions({
       backend,
       committer: undefined as unknown as Committer,
+      unannounced: new Unannounced(),
       transports: [a.asTransport, b.asTransport],
       logger: silentLogger,
       writes: new LeaseTable({ clock, exclusive: true }),
@@ -206,7 +234,7 @@ describe('Reader', () => {
     const reader = new Reader({
       backend,
       memory,
-      local: new LocalReads(backend, memory),
+      local: new LocalReads(backend, new Unannounced(), memory),
       peers: { read: async (endpoint: unknown) => [await ask(endpoint as string)] },
       peer: (endpoint: string) => endpoint,
       router: new Router({

@@ -1,0 +1,46 @@
+import { whenAborted } from '../local/when-aborted.js'
+
+/**
+ * Puts that are committed here and that the directory has not answered yet. It may have another value of the
+ * key, which came first; so until then nobody is given this one (I5), and nobody is told that it exists.
+ */
+export class Unannounced {
+  readonly #answers = new Map<string, Promise<unknown>>()
+
+  has(key: string): boolean {
+    return this.#answers.size > 0 && this.#answers.has(key)
+  }
+
+  track(key: string, answer: Promise<unknown>): void {
+    this.#answers.set(key, answer)
+    const forget = (): void => {
+      if (this.#answers.get(key) === answer) this.#answers.delete(key)
+    }
+    answer.then(forget, forget)
+  }
+
+  /**
+   * Settles when the directory has answered for all of these. Undefined, without a promise, in the ordinary
+   * case. Rejects with the signal's reason.
+   */
+  answered(items: Iterable<{ readonly key: string }>, signal?: AbortSignal): Promise<void> | undefined {
+    if (this.#answers.size === 0) return undefined
+    const waits: Promise<unknown>[] = []
+    for (const { key } of items) {
+      const answer = this.#answers.get(key)
+      if (answer != null) waits.push(answer)
+    }
+    return waits.length === 0 ? undefined : until(Promise.allSettled(waits), signal)
+  }
+}
+
+function until(all: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted()
+    const unwatch = signal == null ? () => {} : whenAborted(signal, () => reject(signal.reason as Error))
+    void all.then(() => {
+      unwatch()
+      resolve()
+    })
+  })
+}
