@@ -46,7 +46,10 @@ describe('Admin pages', function () {
   it('tell of segments', async () => {
     const { master, a } = await cluster()
     expect((await get(master, '/get_all_segments')).text).to.equal('a/dram\n')
-    const detail = (await get(master, '/query_segment?segment=a%2Fdram')).json()
+    const read = async (path: string) => (await get(master, path)).json()
+    const told = async () => (await read('/query_segment?segment=a%2Fdram')) as { usedBytes: number }
+    await until(async () => (await told()).usedBytes === 200) // By a heartbeat; nothing changes after it.
+    const detail = await told()
     expect(detail).to.include({
       name: 'a/dram',
       nodeName: 'a',
@@ -54,7 +57,7 @@ describe('Admin pages', function () {
       state: 'HEALTH',
       replicas: 2,
     })
-    expect((await get(master, '/get_segments_detail')).json()).to.deep.equal({ segments: [detail] })
+    expect(await read('/get_segments_detail')).to.deep.equal({ segments: [detail] })
   })
 
   it('tell of the master', async () => {
