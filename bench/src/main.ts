@@ -1,33 +1,89 @@
-import { Command } from 'commander'
-import { printTable, writeJson } from './harness/report.js'
-import type { Result, Suite } from './harness/result.js'
-import { masterSuite } from './suites/master.js'
-import { rpcSuite } from './suites/rpc.js'
-import { tcpSuite } from './suites/tcp.js'
+import { Command, InvalidArgumentError } from 'commander'
+import { MIB } from '@mooncake-ts/core'
+import { describeRun, printTable, writeJson, type Report } from './harness/report.js'
+import { SuiteUnavailable, type Suite, type SuiteContext } from './harness/suite.js'
+import { Rivals } from './rivals/rivals.js'
+import { SUITES } from './suites/index.js'
 
-const SUITES: readonly Suite[] = [tcpSuite, rpcSuite, masterSuite]
+const ALL = 'all'
+const ROUNDS = 3
+const DURATION_MS = 300
+const SHORT_DURATION_MS = 50
+/** Data that no cache holds. */
+const POOL_BYTES = 512 * MIB
+const SHORT_POOL_BYTES = 64 * MIB
+
+interface Options {
+  readonly json?: string
+  readonly html?: string
+  readonly rounds: number
+  readonly duration: number
+  readonly trace?: string
+  readonly installRivals: boolean
+  readonly short: boolean
+}
 
 async function main(): Promise<void> {
   const command = new Command('bench')
     .description(`Suites: ${SUITES.map(({ name, summary }) => `${name} (${summary})`).join('; ')}`)
-    .argument(
-      '[suites...]',
-      'only these',
-      SUITES.map(suite => suite.name),
-    )
+    .argument('[suites...]', 'only these', [ALL])
     .option('--json <file>', 'write the figures there')
+    .option('--rounds <count>', 'how often each contender of a figure is measured', wholeNumber, ROUNDS)
+    .option('--duration <ms>', 'how long one contender is measured in one round', wholeNumber, DURATION_MS)
+    .option('--trace <file>', 'requests for the suite replay, as JSON lines; default: generated ones')
+    .option('--install-rivals', "fetch absent rivals into the user's cache directory", false)
     .option('--short', 'tiny sizes, one round: shows that the suites work, measures nothing', false)
     .parse()
-  const { json, short } = command.opts<{ json?: string; short: boolean }>()
-  const results: Result[] = []
-  for (const name of command.processedArgs[0] as string[]) {
-    const suite = SUITES.find(known => known.name === name)
-    if (suite == null)
-      throw new Error(`no suite ${name}; there are ${SUITES.map(known => known.name).join(', ')}`)
-    results.push(...(await suite.run({ short, say: line => process.stderr.write(`  ${line}\n`) })))
+  const options = command.opts<Options>()
+  const suites = chosen(command.processedArgs[0] as string[])
+  // Children end by `exit` events of this process, which a signal alone would skip.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+  const report = await runSuites(suites, options)
+  printTable(report)
+  if (options.json != null) writeJson(options.json, report)
+}
+
+async function runSuites(suites: readonly Suite[], options: Options): Promise<Report> {
+  const say = (line: string): void => void process.stderr.write(`  ${line}\n`)
+  const { short, trace } = options
+  const poolBytes = short ? SHORT_POOL_BYTES : POOL_BYTES
+  await using rivals = new Rivals({ install: options.installRivals, poolBytes, say })
+  const context: SuiteContext = {
+    short,
+    rounds: short ? 1 : options.rounds,
+    durationMs: short ? SHORT_DURATION_MS : options.duration,
+    ...(trace != null && { traceFile: trace }),
+    poolBytes,
+    rivals,
+    say,
   }
-  printTable(results)
-  if (json != null) writeJson(json, results)
+  const results = []
+  const unavailable: Record<string, string> = {}
+  for (const suite of suites) {
+    try {
+      results.push(...(await suite.run(context)))
+    } catch (error) {
+      if (!(error instanceof SuiteUnavailable)) throw error
+      unavailable[suite.name] = error.message
+    }
+  }
+  const absent = { ...Object.fromEntries(rivals.absences), ...unavailable }
+  return { ...describeRun(), rounds: context.rounds, durationMs: context.durationMs, absent, results }
+}
+
+function chosen(names: readonly string[]): readonly Suite[] {
+  if (names.includes(ALL)) return SUITES
+  return names.map(name => {
+    const suite = SUITES.find(known => known.name === name)
+    if (suite != null) return suite
+    throw new Error(`no suite ${name}; there are ${SUITES.map(known => known.name).join(', ')}`)
+  })
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text)
+  if (Number.isSafeInteger(value) && value > 0) return value
+  throw new InvalidArgumentError('It is a whole number above zero.')
 }
 
 main().catch((error: unknown) => {

@@ -9,6 +9,7 @@ interface Result {
   readonly name: string
   readonly value: number
   readonly unit: string
+  readonly better: 'more' | 'less'
   readonly p50Us?: number
   readonly p99Us?: number
   readonly ceiling?: number
@@ -37,13 +38,21 @@ describe('npm run bench', function () {
       expect(machine).to.be.a('string').that.is.not.empty
       const names = results.map(result => result.name)
       expect(new Set(names).size).to.equal(names.length)
-      expect(new Set(names.map(name => name.split('/')[0]))).to.include.keys('tcp', 'rpc', 'master')
+      expect(new Set(names.map(name => name.split('/')[0]))).to.include.keys(
+        'tcp',
+        'small',
+        'rpc',
+        'master',
+        'replay',
+        'rivals',
+      )
       expect(names).to.include.members(['tcp/get/4KiB/batch1', 'tcp/put/1MiB/batch32'])
-      for (const { name, value, unit, p50Us, p99Us, ceiling, ratio } of results) {
+      for (const { name, value, unit, p50Us, p99Us, ceiling, ratio, better } of results) {
         expect(value, name).to.be.above(0)
         expect(unit, name).to.be.a('string').that.is.not.empty
         if (p50Us != null) expect(p99Us, name).to.be.at.least(p50Us)
-        if (name.startsWith('tcp/')) expect(ratio, name).to.be.closeTo(value / ceiling!, 1e-9)
+        if (better === 'more' && ceiling != null) expect(ratio, name).to.be.closeTo(value / ceiling, 1e-9)
+        if (better === 'less' && ceiling != null) expect(ratio, name).to.be.closeTo(ceiling / value, 1e-9)
       }
     } finally {
       await rm(dir, { recursive: true, force: true })

@@ -6,8 +6,10 @@ import { programPath } from '@mooncake-ts/cli'
 import { DIRECTORY, Host, type Directory, type ReplicaAdd } from '@mooncake-ts/core'
 import { masterClient } from '@mooncake-ts/master'
 import { rpc } from '@mooncake-ts/rpc'
+import { compare, resultOf } from '../harness/compare.js'
 import { measure } from '../harness/measure.js'
-import type { Result, Suite, SuiteOptions } from '../harness/result.js'
+import type { Result } from '../harness/result.js'
+import type { Suite, SuiteContext } from '../harness/suite.js'
 
 const KEY_BYTES = 64
 const BATCH = 128
@@ -19,8 +21,8 @@ const SYNC_BATCH = 2000
 export const masterSuite: Suite = {
   name: 'master',
   summary: `exists in batches of ${BATCH} from one client, and memory per key`,
-  async run(options) {
-    const keyCount = options.short ? 10_000 : 1_000_000
+  async run(context) {
+    const keyCount = context.short ? 10_000 : 1_000_000
     const child = spawn(
       process.execPath,
       [programPath('mooncake_master'), '--port=0', '--metrics_port=0', '--log_level=warn'],
@@ -40,10 +42,11 @@ export const masterSuite: Suite = {
       const emptyBytes = residentBytes(child.pid!)
       await load(directory, keyCount)
       const perKey = (residentBytes(child.pid!) - emptyBytes) / keyCount
-      options.say(`master: ${keyCount} keys loaded`)
-      const results = await exists(directory, keyCount, options)
+      context.say(`master: ${keyCount} keys loaded`)
+      const results = await exists(context, directory, keyCount)
       const name = `master/memory/${KEY_BYTES}BKeys/${keyCount}Keys`
-      return [...results, { name, value: perKey, unit: 'bytes/key (resident set)' }]
+      const memory = resultOf({ name, unit: 'bytes/key (resident set)', better: 'less' }, [{ value: perKey }])
+      return [...results, memory]
     } finally {
       await host.stop()
       child.kill('SIGTERM')
@@ -52,12 +55,7 @@ export const masterSuite: Suite = {
   },
 }
 
-async function exists(
-  directory: Directory,
-  keyCount: number,
-  { short, say }: SuiteOptions,
-): Promise<Result[]> {
-  const durationMs = short ? 50 : 2000
+async function exists(context: SuiteContext, directory: Directory, keyCount: number): Promise<Result[]> {
   let next = 0
   const ask = async (): Promise<number> => {
     const keys = Array.from({ length: BATCH }, () => keyOf((next += 7919) % keyCount))
@@ -67,19 +65,13 @@ async function exists(
   }
   const results: Result[] = []
   for (const depth of [1, DEPTH]) {
-    const once = async (): Promise<number> => {
-      const counts = await Promise.all(Array.from({ length: depth }, ask))
-      return counts.reduce((sum, count) => sum + count, 0)
-    }
-    const { perSecond, p50Us, p99Us } = await measure(once, { durationMs })
-    results.push({
-      name: `master/exists/batch${BATCH}/depth${depth}`,
-      value: perSecond,
-      unit: 'keys/s',
-      p50Us,
-      p99Us,
-    })
-    say(`master exists depth ${depth}`)
+    results.push(
+      await compare(context, {
+        name: `master/exists/batch${BATCH}/depth${depth}`,
+        unit: 'keys/s',
+        ours: durationMs => measure(ask, { durationMs, depth }),
+      }),
+    )
   }
   return results
 }

@@ -1,0 +1,67 @@
+import { existsSync } from 'node:fs'
+import { Mooncake } from './mooncake.js'
+import { Redis } from './redis.js'
+
+export interface RivalsOptions {
+  /** Whether an absent rival may be fetched from its package registry. */
+  readonly install: boolean
+  readonly poolBytes: number
+  readonly say: (line: string) => void
+}
+
+/** The other programs of a run: each started when a suite first asks, and stopped with the harness. */
+export class Rivals implements AsyncDisposable {
+  readonly #options: RivalsOptions
+  readonly #running: AsyncDisposable[] = []
+  readonly #absences = new Map<string, string>()
+  #mooncake: Promise<Mooncake | undefined> | undefined
+  #redis: Promise<Redis | undefined> | undefined
+
+  constructor(options: RivalsOptions) {
+    this.#options = options
+  }
+
+  /** Why a rival was asked for and did not run, by its name. */
+  get absences(): ReadonlyMap<string, string> {
+    return this.#absences
+  }
+
+  /** The real Mooncake: its master, its metadata server, and two of its Python stores. */
+  mooncake(): Promise<Mooncake | undefined> {
+    return (this.#mooncake ??= this.#start('mooncake', Mooncake))
+  }
+
+  redis(): Promise<Redis | undefined> {
+    return (this.#redis ??= this.#start('redis', Redis))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const rival of this.#running.reverse()) await rival[Symbol.asyncDispose]()
+  }
+
+  async #start<R extends AsyncDisposable>(name: string, rival: Startable<R>): Promise<R | undefined> {
+    try {
+      if (!existsSync(rival.program())) {
+        if (!this.#options.install) {
+          this.#absences.set(name, 'not installed; --install-rivals fetches it')
+          return undefined
+        }
+        this.#options.say(`installing ${name}`)
+        await rival.install()
+      }
+      const running = await rival.start(this.#options.poolBytes)
+      this.#running.push(running)
+      return running
+    } catch (error) {
+      this.#absences.set(name, (error as Error).message)
+      return undefined
+    }
+  }
+}
+
+interface Startable<R> {
+  /** Path that is there when the rival is installed. */
+  program(): string
+  install(): Promise<void>
+  start(poolBytes: number): Promise<R>
+}

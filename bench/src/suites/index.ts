@@ -1,0 +1,17 @@
+import type { Suite } from '../harness/suite.js'
+import { masterSuite } from './master.js'
+import { replaySuite } from './replay.js'
+import { rivalsSuite } from './rivals.js'
+import { rpcSuite } from './rpc.js'
+import { smallSuite } from './small.js'
+import { tcpSuite } from './tcp.js'
+
+/** In the order in which they run. */
+export const SUITES: readonly Suite[] = [
+  tcpSuite,
+  smallSuite,
+  rpcSuite,
+  masterSuite,
+  replaySuite,
+  rivalsSuite,
+]
