@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError } from 'commander'
 import { MIB } from '@mooncake-ts/core'
 import { describeRun, printTable, writeJson, type Report } from './harness/report.js'
 import { SuiteUnavailable, type Suite, type SuiteContext } from './harness/suite.js'
+import { writeHtml } from './html/page.js'
 import { Rivals } from './rivals/rivals.js'
 import { SUITES } from './suites/index.js'
 
@@ -28,6 +29,7 @@ async function main(): Promise<void> {
     .description(`Suites: ${SUITES.map(({ name, summary }) => `${name} (${summary})`).join('; ')}`)
     .argument('[suites...]', 'only these', [ALL])
     .option('--json <file>', 'write the figures there')
+    .option('--html <file>', 'write a report with charts there')
     .option('--rounds <count>', 'how often each contender of a figure is measured', wholeNumber, ROUNDS)
     .option('--duration <ms>', 'how long one contender is measured in one round', wholeNumber, DURATION_MS)
     .option('--trace <file>', 'requests for the suite replay, as JSON lines; default: generated ones')
@@ -41,6 +43,7 @@ async function main(): Promise<void> {
   const report = await runSuites(suites, options)
   printTable(report)
   if (options.json != null) writeJson(options.json, report)
+  if (options.html != null) writeHtml(options.html, report)
 }
 
 async function runSuites(suites: readonly Suite[], options: Options): Promise<Report> {

@@ -23,11 +23,16 @@ describe('npm run bench', function () {
     const dir = await mkdtemp(join(tmpdir(), 'mooncake-bench-'))
     try {
       const json = join(dir, 'out.json')
+      const html = join(dir, 'out.html')
       const main = join(workspaceRoot, 'bench/dist/main.js')
-      const { code, stderr } = await run(process.execPath, [main, '--short', '--json', json], {
-        cwd: workspaceRoot,
-        timeoutMs: 100_000,
-      })
+      const { code, stderr } = await run(
+        process.execPath,
+        [main, '--short', '--json', json, '--html', html],
+        {
+          cwd: workspaceRoot,
+          timeoutMs: 100_000,
+        },
+      )
       expect(code, stderr).to.equal(0)
       const { commit, machine, results } = JSON.parse(await readFile(json, 'utf8')) as {
         commit: unknown
@@ -54,6 +59,9 @@ describe('npm run bench', function () {
         if (better === 'more' && ceiling != null) expect(ratio, name).to.be.closeTo(value / ceiling, 1e-9)
         if (better === 'less' && ceiling != null) expect(ratio, name).to.be.closeTo(ceiling / value, 1e-9)
       }
+      const page = await readFile(html, 'utf8')
+      expect(page).to.include('<canvas').and.include('small/get/4KiB')
+      expect(page, 'a page that needs the network').to.not.match(/<(script|link|img)[^>]+(src|href)=/)
     } finally {
       await rm(dir, { recursive: true, force: true })
     }
