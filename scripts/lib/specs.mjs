@@ -25,6 +25,16 @@ export function findSpecs() {
   throw new Refusal(`${relative(root, lost)} was not compiled: is its tsconfig.json in that of the root?`)
 }
 
+/** Tests below a folder named `device` need an RDMA device: `npm run test:rdma` has one. */
+export function needsDevice(spec) {
+  return spec.includes('/device/')
+}
+
+/** True where a test is, or is below, one of the paths; no paths choose every test. */
+export function isChosen(spec, paths) {
+  return paths.length === 0 || paths.some(path => `${spec}/`.startsWith(`${path.replace(/\/$/, '')}/`))
+}
+
 function sourceOf(path) {
   const { sources } = JSON.parse(readFileSync(`${path}.map`, 'utf8'))
   return resolve(dirname(path), sources[0])
