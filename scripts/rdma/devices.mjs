@@ -18,8 +18,8 @@ export function hostDevices() {
 }
 
 /**
- * @returns {Promise<string | undefined>} a sentence, where the host has no device and a virtual machine cannot be had; the
- *   tools that it needs are installed, where that is allowed
+ * @returns {Promise<string | undefined>} a sentence, where the host has no device and a virtual machine cannot be had;
+ *   the tools that it needs are installed, where that is allowed
  */
 export async function whyNoDevice() {
   if (hostDevices().length > 0) return undefined

@@ -11,8 +11,8 @@ import { Refusal, root, step } from '../lib/steps.mjs'
 import { download, update } from './tools.mjs'
 
 /**
- * In the order in which they can be loaded. crc32-pclmul is left out on purpose: RoCE sums every packet, and an emulated
- * PCLMULQDQ is slower than the plain C of crc32_generic. sch_netem loses and delays packets for those who ask.
+ * In the order in which they can be loaded. crc32-pclmul is left out on purpose: RoCE sums every packet, and an
+ * emulated PCLMULQDQ is slower than the plain C of crc32_generic. sch_netem loses and delays packets for those who ask.
  */
 const MODULES = [
   ...['crc32_generic', 'crc32c_generic', 'crc32c-intel'],

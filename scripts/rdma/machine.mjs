@@ -15,8 +15,8 @@ const KILL_AFTER_S = 5
 const linksPath = fileURLToPath(new URL('links.sh', import.meta.url))
 
 /**
- * @param {string} command for bash, run in the root of the checkout, which is where it is on the host; what it writes is
- *   lost, except below the folder that `$VM_OUT` names
+ * @param {string} command for bash, run in the root of the checkout, which is where it is on the host; what it writes
+ *   is lost, except below the folder that `$VM_OUT` names
  * @param {{ limitS: number, append?: string, onOut?: (folder: string) => void }} options `append` goes to the kernel's
  *   command line; `onOut` is called at the end with the host's name of `$VM_OUT`
  * @returns {Promise<number>} the command's exit code
