@@ -5,6 +5,7 @@
       'sources': [
         'native/binding.cc',
         'native/engine_binding.cc',
+        'native/file_binding.cc',
         'native/socket_binding.cc',
         'native/core/completion_queue.cc',
         'native/core/engine.cc',

@@ -2,12 +2,13 @@
 
 #include "core/uring.h"
 #include "engine_binding.h"
+#include "file_binding.h"
 #include "socket_binding.h"
 
 namespace {
 
 // Raised with every change of what src/native.ts and this addon say to each other.
-constexpr int kAbi = 2;
+constexpr int kAbi = 3;
 
 Napi::Value probe(const Napi::CallbackInfo &info) {
   const mooncake::io::UringProbe found = mooncake::io::probeUring();
@@ -22,6 +23,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("probe", Napi::Function::New<probe>(env));
   exports.Set("Engine", mooncake::io::EngineBinding::define(env));
   mooncake::io::defineSocketCalls(env, exports);
+  mooncake::io::defineFileCalls(env, exports);
   return exports;
 }
 

@@ -8,7 +8,7 @@ namespace mooncake::io {
 
 namespace {
 
-// The descriptor that JavaScript writes before `prepare`; the triples follow. Shared with src/native.ts.
+// The descriptor that JavaScript writes before `prepare`; the triples follow (allocate: one number, the length). Shared with src/native.ts.
 enum StagingField { kOpcode, kFd, kFlags, kFileOffset, kPieceCount, kVector };
 
 uint32_t asUint32(const Napi::Value &value) { return value.As<Napi::Number>().Uint32Value(); }
@@ -167,6 +167,11 @@ Napi::Value EngineBinding::prepare(const Napi::CallbackInfo &info) {
   const auto opcode = static_cast<Opcode>(staging_[kOpcode]);
   const int fd = static_cast<int>(staging_[kFd]);
   const auto flags = static_cast<uint32_t>(staging_[kFlags]);
+  if (opcode == Opcode::allocate) {
+    const auto lengthBytes = static_cast<uint64_t>(staging_[kVector]);
+    const auto fileOffset = static_cast<uint64_t>(staging_[kFileOffset]);
+    return prepared(info.Env(), engine_->prepareAllocate(ring, fd, fileOffset, lengthBytes));
+  }
   const bool transfer = opcode >= Opcode::recv && opcode <= Opcode::write;
   if (!transfer) return prepared(info.Env(), engine_->prepare(ring, opcode, fd, flags));
   const auto fileOffset = static_cast<uint64_t>(staging_[kFileOffset]);

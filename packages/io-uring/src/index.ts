@@ -5,6 +5,7 @@
  */
 export { createIoEngine } from './create.js'
 export { errnoName } from './errno.js'
+export { tryLockFile } from './files.js'
 export {
   closeFd,
   createSocket,

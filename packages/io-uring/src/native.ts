@@ -13,12 +13,13 @@ export const Opcode = {
   fsync: 5,
   accept: 6,
   connect: 7,
+  allocate: 8,
 } as const
 
 export const FLAG_WAIT_ALL = 1
 export const FLAG_DATA_ONLY = 2
 
-/** Where `prepare` finds the operation: these five, then the triples. */
+/** Where `prepare` finds the operation: these five, then the triples (allocate: the length). */
 export const Staging = { opcode: 0, fd: 1, flags: 2, fileOffset: 3, pieceCount: 4, vector: 5 } as const
 
 /** What `prepare` answers instead of an index. */
@@ -69,9 +70,10 @@ export interface Native {
   shutdownSocket(fd: number): number
   closeFd(fd: number): number
   socketPeer(fd: number): string | number
+  lockFile(fd: number): number
 }
 
-const ABI = 2
+const ABI = 3
 
 let loaded: Native | undefined
 

@@ -47,6 +47,17 @@ export class EngineRing implements Ring {
     return this.simple(Opcode.fsync, fd, flags?.dataOnly === true ? FLAG_DATA_ONLY : 0, done)
   }
 
+  allocate(fd: number, fileOffset: number, byteLength: number, done: Done): number {
+    this.check(fd)
+    if (!Number.isSafeInteger(fileOffset + byteLength) || fileOffset < 0 || byteLength <= 0) {
+      throw new MooncakeError('ERR_INVALID_PARAMS', `${byteLength} from ${fileOffset} is no range of a file`)
+    }
+    const staging = this.host.staging(Staging.vector + 1)
+    staging[Staging.fileOffset] = fileOffset
+    staging[Staging.vector] = byteLength
+    return this.simple(Opcode.allocate, fd, 0, done)
+  }
+
   accept(fd: number, done: Done): number {
     return this.simple(Opcode.accept, fd, 0, done)
   }

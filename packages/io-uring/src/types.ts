@@ -70,6 +70,11 @@ export interface Ring {
   write(fd: number, vec: ArrayLike<number>, fileOffset: number, done: Done): number
   /** Makes a file durable; `dataOnly` leaves out metadata that reading back does not need. */
   fsync(fd: number, done: Done, flags?: { readonly dataOnly?: boolean }): number
+  /**
+   * Takes disk space for a range of a file (fallocate) and makes the file that long, so that writes into it
+   * cannot meet a full disk. -EOPNOTSUPP where the file system cannot.
+   */
+  allocate(fd: number, fileOffset: number, byteLength: number, done: Done): number
   /** The result is the fd of the new connection; it belongs to the caller. */
   accept(fd: number, done: Done): number
   connect(fd: number, address: SocketAddress, done: Done): number

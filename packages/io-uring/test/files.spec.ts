@@ -1,7 +1,8 @@
 import { expect } from 'chai'
-import { closeSync, constants, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { errnoName } from '@mooncake-ts/io-uring'
 import { createRegion } from '@mooncake-ts/memory'
+import { rejectsWith } from '@mooncake-ts/testkit'
 import { forEachPlace, pattern, result, sameBytes, useDirectory } from './support.js'
 
 forEachPlace('files', bench => {
@@ -36,6 +37,22 @@ forEachPlace('files', bench => {
     const read = result(bench.ring, done => bench.ring.read(fd, [into, 5000, 5000, into, 0, 5000], 100, done))
     expect(await read).to.equal(10_000)
     expect(sameBytes(target, bytes)).to.equal(true)
+  })
+
+  it('takes space for a file, which is zeros until it is written', async () => {
+    const fd = open('allocated', constants.O_RDWR | constants.O_CREAT)
+    expect(await result(bench.ring, done => bench.ring.allocate(fd, 4096, 100_000, done))).to.equal(0)
+    expect(statSync(directory.path('allocated')).size).to.equal(104_096)
+    expect(statSync(directory.path('allocated')).blocks * 512).to.be.at.least(100_000)
+    const readOnly = open('allocated', constants.O_RDONLY)
+    const refused = await result(bench.ring, done => bench.ring.allocate(readOnly, 0, 1, done))
+    expect(errnoName(refused)).to.equal('EBADF')
+    for (const [offset, length] of [
+      [-1, 1],
+      [0, 0],
+      [0, 2 ** 53],
+    ] as const)
+      await rejectsWith(() => bench.ring.allocate(fd, offset, length, () => {}), 'ERR_INVALID_PARAMS')
   })
 
   it('takes vectors longer than the kernel does', async () => {

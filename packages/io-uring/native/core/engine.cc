@@ -103,6 +103,15 @@ int64_t Engine::prepare(uint32_t ring, Opcode opcode, int fd, uint32_t flags, co
   return operation->index;
 }
 
+int64_t Engine::prepareAllocate(uint32_t ring, int fd, uint64_t fileOffset, uint64_t lengthBytes) {
+  Operation *operation = take(ring, Opcode::allocate, fd);
+  if (operation == nullptr) return kTooManyOperations;
+  operation->setFileOffset(fileOffset);
+  operation->allocateBytes = lengthBytes;
+  rings_[ring].prepared.push_back(operation);
+  return operation->index;
+}
+
 void Engine::submit(uint32_t ring) {
   Ring &target = rings_[ring];
   submitted_ += target.prepared.size();

@@ -48,6 +48,7 @@ public:
                           const double *vec, size_t pieceCount);
   // nop, fsync, accept; connect has an address.
   int64_t prepare(uint32_t ring, Opcode opcode, int fd, uint32_t flags, const SocketAddress *address = nullptr);
+  int64_t prepareAllocate(uint32_t ring, int fd, uint64_t fileOffset, uint64_t lengthBytes);
   void submit(uint32_t ring);
   void cancel(uint32_t index);
   void cancelAll();

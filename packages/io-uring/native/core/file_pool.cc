@@ -1,5 +1,6 @@
 #include "file_pool.h"
 
+#include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -69,6 +70,9 @@ int64_t FilePool::attempt(Operation &operation) {
     break;
   case Opcode::write:
     result = pwritev(operation.fd, operation.pieces(), pieces, offset);
+    break;
+  case Opcode::allocate:
+    result = fallocate(operation.fd, 0, offset, static_cast<off_t>(operation.allocateBytes));
     break;
   default:
     result = (operation.flags & kDataOnly) != 0 ? fdatasync(operation.fd) : fsync(operation.fd);

@@ -9,7 +9,7 @@
 namespace mooncake::io {
 
 // The numbers are shared with src/native.ts.
-enum class Opcode : uint8_t { nop, recv, send, read, write, fsync, accept, connect };
+enum class Opcode : uint8_t { nop, recv, send, read, write, fsync, accept, connect, allocate };
 
 enum OperationFlag : uint32_t {
   kWaitAll = 1, // recv and send: go on until the whole length is moved
@@ -37,6 +37,8 @@ public:
   // The slots whose memory is held for this operation.
   std::vector<uint32_t> slots;
   SocketAddress address;
+  // allocate: what the file shall have room for, from the file offset on.
+  uint64_t allocateBytes = 0;
 
   // Forgets everything but the index.
   void reset(Opcode newOpcode, int newFd);
@@ -45,7 +47,9 @@ public:
 
   bool movesBytes() const { return opcode >= Opcode::recv && opcode <= Opcode::write; }
   bool isInput() const { return opcode == Opcode::recv || opcode == Opcode::accept; }
-  bool isFile() const { return opcode == Opcode::read || opcode == Opcode::write || opcode == Opcode::fsync; }
+  bool isFile() const {
+    return (opcode >= Opcode::read && opcode <= Opcode::fsync) || opcode == Opcode::allocate;
+  }
   bool empty() const { return remainingBytes_ == 0; }
 
   // What the next attempt moves: at most IOV_MAX pieces, which is all that the kernel takes at once.

@@ -71,6 +71,11 @@ void fillOperation(io_uring_sqe &entry, Operation &operation) {
     entry.opcode = IORING_OP_FSYNC;
     entry.fsync_flags = (operation.flags & kDataOnly) != 0 ? IORING_FSYNC_DATASYNC : 0;
     return;
+  case Opcode::allocate:
+    entry.opcode = IORING_OP_FALLOCATE;
+    entry.off = operation.fileOffset();
+    entry.addr = operation.allocateBytes;
+    return;
   case Opcode::accept:
     entry.opcode = IORING_OP_ACCEPT;
     entry.accept_flags = SOCK_CLOEXEC;
