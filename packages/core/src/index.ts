@@ -1,5 +1,6 @@
 import 'reflect-metadata'
 
+export * from './allocation/offset-allocator.js'
 export * from './contracts/allocator.js'
 export * from './contracts/clock.js'
 export * from './contracts/directory.js'

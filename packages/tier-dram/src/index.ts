@@ -4,14 +4,14 @@ import {
   LOGGER,
   MEMORY,
   MooncakeError,
+  OffsetAllocator,
   TIER,
   type Allocator,
   type Tier,
 } from '@mooncake-ts/core'
 import { DramTier } from './dram-tier.js'
-import { OffsetAllocator } from './offset-allocator.js'
 
-export { OffsetAllocator, type OffsetAllocatorOptions } from './offset-allocator.js'
+export { OffsetAllocator, type OffsetAllocatorOptions } from '@mooncake-ts/core'
 
 export interface DramOptions {
   /** Taken from the system at start, as one Region. */

@@ -193,3 +193,37 @@ describe('OffsetAllocator', () => {
     expect(allocator.usedBytes).to.equal(0)
   })
 })
+
+describe('OffsetAllocator.hold', () => {
+  it('takes places of an earlier life, and leaves the gaps to others', () => {
+    const allocator = new OffsetAllocator({ capacityBytes: 800, alignmentBytes: 8 })
+    const first = allocator.hold(0, 76)
+    const second = allocator.hold(80, 8)
+    const third = allocator.hold(400, 400)
+    expect(allocator.usedBytes).to.equal(488)
+    expect(allocator.largestFreeBytes).to.equal(312)
+    expect(allocator.allocate(313)).to.equal(undefined)
+    expect(allocator.allocate(312)?.offset).to.equal(88)
+    expect(allocator.allocate(1)).to.equal(undefined)
+    for (const piece of [second, first, third]) allocator.free(piece)
+    expect(allocator.largestFreeBytes).to.equal(400)
+  })
+
+  it('refuses places that cannot be had, and to come late', async () => {
+    const allocator = new OffsetAllocator({ capacityBytes: 80, alignmentBytes: 8 })
+    allocator.hold(8, 8)
+    for (const [offset, byteLength] of [
+      [0, 5],
+      [8, 8],
+      [20, 8],
+      [16, 0],
+      [72, 9],
+    ] as const)
+      await rejectsWith(() => allocator.hold(offset, byteLength), 'ERR_INVALID_PARAMS')
+    allocator.hold(72, 8)
+    await rejectsWith(() => allocator.hold(80, 1), 'ERR_INVALID_PARAMS')
+    const late = new OffsetAllocator({ capacityBytes: 80, alignmentBytes: 8 })
+    late.free(late.allocate(8)!)
+    await rejectsWith(() => late.hold(48, 8), 'ERR_INVALID_PARAMS')
+  })
+})

@@ -1,4 +1,5 @@
-import { MooncakeError, type Allocated, type Allocator } from '@mooncake-ts/core'
+import type { Allocated, Allocator } from '../contracts/allocator.js'
+import { MooncakeError } from '../errors/error.js'
 import { BIN_COUNT, binAtLeast, BinMap, binOf } from './size-bins.js'
 import { BlockTable, NONE } from './block-table.js'
 
@@ -35,6 +36,8 @@ export class OffsetAllocator implements Allocator {
   readonly #blocks = new BlockTable()
   readonly #bins = new BinMap()
   readonly #binHeads = new Uint32Array(BIN_COUNT).fill(NONE)
+  /** Where `hold` goes on: the free end of the range, until anything else happens. */
+  #end: number
   #usedUnits = 0
   #count = 0
 
@@ -48,6 +51,7 @@ export class OffsetAllocator implements Allocator {
     this.capacityBytes = units * this.alignmentBytes
     const whole = this.#blocks.add(0, units)
     this.#link(whole)
+    this.#end = whole
   }
 
   get usedBytes(): number {
@@ -77,22 +81,45 @@ export class OffsetAllocator implements Allocator {
     const units = Math.ceil(byteLength / this.alignmentBytes)
     const block = this.#find(units)
     if (block === NONE) return undefined
+    this.#end = NONE
     this.#unlink(block)
     const rest = this.#blocks.units[block]! - units
     if (rest > 0) this.#link(this.#blocks.split(block, units))
-    const generation = this.#blocks.hold(block)
-    this.#usedUnits += units
-    this.#count++
-    return {
-      id: generation * INDEX_SPAN + block,
-      offset: this.#blocks.offsets[block]! * this.alignmentBytes,
-      byteLength,
+    return this.#take(block, byteLength)
+  }
+
+  /**
+   * Takes a piece at a place that is known from an earlier life. Only at the beginning, before anything is
+   * allocated or freed, and in the order of the offsets; each is O(1).
+   * @throws ERR_INVALID_PARAMS for a place that cannot be had
+   */
+  hold(offset: number, byteLength: number): Allocated {
+    const blocks = this.#blocks
+    const at = offset / this.alignmentBytes
+    const units = Math.ceil(byteLength / this.alignmentBytes)
+    let block = this.#end
+    const gap = block === NONE ? -1 : at - blocks.offsets[block]!
+    if (!Number.isSafeInteger(at) || !(units > 0) || gap < 0 || gap + units > blocks.units[block]!) {
+      throw new MooncakeError('ERR_INVALID_PARAMS', `${byteLength} bytes at ${offset} cannot be held now`)
     }
+    this.#unlink(block)
+    if (gap > 0) {
+      const beyond = blocks.split(block, gap)
+      this.#link(block)
+      block = beyond
+    }
+    this.#end = NONE
+    if (blocks.units[block]! > units) {
+      this.#end = blocks.split(block, units)
+      this.#link(this.#end)
+    }
+    return this.#take(block, byteLength)
   }
 
   free(piece: Allocated): void {
     const blocks = this.#blocks
     let block = this.#held(piece)
+    this.#end = NONE
     blocks.letGo(block)
     this.#usedUnits -= blocks.units[block]!
     this.#count--
@@ -108,6 +135,17 @@ export class OffsetAllocator implements Allocator {
       blocks.join(block, after)
     }
     this.#link(block)
+  }
+
+  #take(block: number, byteLength: number): Allocated {
+    const generation = this.#blocks.hold(block)
+    this.#usedUnits += this.#blocks.units[block]!
+    this.#count++
+    return {
+      id: generation * INDEX_SPAN + block,
+      offset: this.#blocks.offsets[block]! * this.alignmentBytes,
+      byteLength,
+    }
   }
 
   /** A free block of at least `units`, or NONE. */

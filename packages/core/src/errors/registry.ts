@@ -240,6 +240,21 @@ export const ERRORS = define({
     summary: 'An input or output operation failed',
     doc: 'The system refused an operation on a file or a device. The message has the system error.',
   },
+  ERR_NO_SPACE: {
+    retryable: true,
+    summary: 'The file system is full',
+    doc: 'A file could not get the space that it needs. Give the tier less capacity, or its file system more; nothing that was committed before is lost.',
+  },
+  ERR_DIRECTORY_IN_USE: {
+    retryable: true,
+    summary: 'Another process uses the directory',
+    doc: 'A directory of a persistent tier belongs to one process at a time. Stop the other one, or give each its own directory. The lock goes with the process, so it never has to be removed by hand.',
+  },
+  ERR_DIRECTORY_FOREIGN: {
+    retryable: false,
+    summary: 'The directory belongs to somebody else',
+    doc: 'The directory was made for another cluster, by another version of the format, or its superblock is damaged. Nothing was changed in it. Take another directory, or remove its files if nobody needs them.',
+  },
   ERR_INTERNAL: {
     number: -1,
     retryable: false,
