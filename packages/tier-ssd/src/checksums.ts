@@ -1,0 +1,42 @@
+import type { CopyPool, Slice } from '@mooncake-ts/core'
+
+interface Asked {
+  readonly slice: Slice
+  readonly answer: (checksum: number | undefined, error?: unknown) => void
+}
+
+/** CRC-32C of slices. What is asked for in one turn goes to the copy pool in one call. */
+export class Checksums {
+  readonly #pool: CopyPool
+  #asked: Asked[] = []
+
+  constructor(pool: CopyPool) {
+    this.#pool = pool
+  }
+
+  /** `answer` is called once, when the slice is not touched any more. */
+  of(slice: Slice, answer: Asked['answer']): void {
+    if (this.#asked.push({ slice, answer }) === 1) queueMicrotask(this.#send)
+  }
+
+  readonly #send = (): void => {
+    const asked = this.#asked
+    this.#asked = []
+    void this.#answer(asked)
+  }
+
+  async #answer(asked: readonly Asked[]): Promise<void> {
+    let checksums: Uint32Array
+    try {
+      checksums = await this.#pool.checksum(asked.map(({ slice }) => slice))
+    } catch (error) {
+      // One bad slice, such as that of a region that was closed meanwhile, must not fail the others.
+      if (asked.length === 1) asked[0]!.answer(undefined, error)
+      else await Promise.all(asked.map(one => this.#answer([one])))
+      return
+    }
+    asked.forEach(({ answer }, i) => {
+      answer(checksums[i])
+    })
+  }
+}
