@@ -12,6 +12,8 @@ export interface IndexLogInit {
   readonly directory: string
   readonly engine: IoEngine
   readonly logger: Logger
+  /** Compaction begins when the index is twice as long as what counts in it, and so much more. */
+  readonly slackBytes: number
   /** Of the checksums of frames. */
   readonly seed: number
   /** Whether the record under the cursor is an `add` that still counts. */
@@ -30,9 +32,6 @@ interface Pending {
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
-
-/** Compaction begins when the index is twice as large as it was after the last one, and this much more. */
-const COMPACTION_BYTES_MIN = 8 * 1024 * 1024
 
 /**
  * The durable index: an append-only log, written in groups, and from time to time a snapshot that takes its
@@ -140,7 +139,7 @@ export class IndexLog {
     if (newest == null || newest.isSnapshot) await this.#openNew((newest?.number ?? 0) + 1)
     else await this.#openAt(newest, last.endBytes)
     const { liveBytes, isStale } = onEnd()
-    this.#compactAboveBytes = damaged || isStale ? 0 : limitFor(liveBytes)
+    this.#compactAboveBytes = damaged || isStale ? 0 : this.#limitFor(liveBytes)
     this.#compactWhenDue()
   }
 
@@ -197,7 +196,7 @@ export class IndexLog {
     if (!isDue || this.#closing || this.#readers > 0 || this.#compacting != null) return
     this.#compacting = this.#compact()
       .catch((error: unknown) => {
-        this.#compactAboveBytes = limitFor(this.#wholeBytes)
+        this.#compactAboveBytes = this.#limitFor(this.#wholeBytes)
         this.#init.logger.warn('The index could not be compacted; later again', { error })
       })
       .then(() => {
@@ -219,7 +218,7 @@ export class IndexLog {
     await install(directory, unfinished, snapshot.path)
     this.#files = [snapshot, ...this.#files.slice(sealed.length)]
     this.#wholeBytes = bytes + this.#endBytes
-    this.#compactAboveBytes = limitFor(bytes)
+    this.#compactAboveBytes = this.#limitFor(bytes)
     for (const { path } of sealed) await fromSystem(`${path}: remove`, rm(path))
   }
 
@@ -263,9 +262,11 @@ export class IndexLog {
       await handle.close()
     }
   }
-}
 
-const limitFor = (liveBytes: number): number => 2 * liveBytes + COMPACTION_BYTES_MIN
+  #limitFor(liveBytes: number): number {
+    return 2 * liveBytes + this.#init.slackBytes
+  }
+}
 
 function forEachRecord(payloads: readonly Buffer[], onRecord: (record: RecordCursor) => void): void {
   for (const payload of payloads) {

@@ -24,6 +24,7 @@ export interface ObjectIndexInit {
   readonly files: DataFiles
   /** `commit` waits until data and record are durable, rather than written. */
   readonly syncCommits: boolean
+  readonly slackBytes: number
 }
 
 export interface Recovered {

@@ -34,6 +34,11 @@ export interface SsdOptions {
   readonly preallocate?: boolean
   /** Of each data file, in a new directory. @defaultValue 16 GiB */
   readonly fileBytes?: number
+  /**
+   * The index is compacted when it is twice as long as what counts in it, and so much more.
+   * @defaultValue 8 MiB
+   */
+  readonly indexSlackBytes?: number
   /** Who does the I/O; the tier closes it. @defaultValue `createIoEngine` of `@mooncake-ts/io-uring` */
   readonly createEngine?: () => IoEngine
 }
@@ -48,6 +53,7 @@ export const DEFAULTS: SsdDefaults = {
   directIo: true,
   preallocate: true,
   fileBytes: gib(16),
+  indexSlackBytes: mib(8),
 }
 
 type SsdDefaults = Required<Omit<SsdOptions, 'directory' | 'capacityBytes' | 'clusterId' | 'createEngine'>>
@@ -55,10 +61,9 @@ export type SsdSettings = SsdOptions & SsdDefaults
 
 /** @throws ERR_INVALID_PARAMS */
 export function assertOptions(options: SsdOptions): void {
-  const { directory, capacityBytes, durability, name, priority, queueDepth, stagingBytes, fileBytes } = {
-    ...DEFAULTS,
-    ...options,
-  }
+  const settings = { ...DEFAULTS, ...options }
+  const { directory, capacityBytes, durability, name, priority } = settings
+  const { queueDepth, stagingBytes, fileBytes, indexSlackBytes } = settings
   const check = (isRight: boolean, sentence: string): void => {
     if (!isRight) throw new MooncakeError('ERR_INVALID_PARAMS', `ssd: ${sentence}`)
   }
@@ -73,6 +78,7 @@ export function assertOptions(options: SsdOptions): void {
   check(Number.isFinite(priority), 'priority must be a number')
   check(isCount(queueDepth, 1), 'queueDepth must be a positive whole number')
   check(isCount(stagingBytes, STAGED_BYTES_MAX), 'stagingBytes must be a whole number of at least 1 MiB')
+  check(isCount(indexSlackBytes, 0), 'indexSlackBytes must not be negative')
   check(
     isCount(fileBytes, BLOCK_BYTES) && fileBytes % BLOCK_BYTES === 0,
     'fileBytes must be a multiple of 4096',

@@ -191,7 +191,8 @@ export class SsdTier implements Tier, Startable {
     this.#onClose(() => files.close())
     signal.throwIfAborted()
     const syncCommits = this.#settings.durability === 'ack-on-fsync'
-    const index = await ObjectIndex.open({ ...shared, seed: directory.seed, files, syncCommits })
+    const slackBytes = this.#settings.indexSlackBytes
+    const index = await ObjectIndex.open({ ...shared, seed: directory.seed, files, syncCommits, slackBytes })
     this.#onClose(() => index.close())
     this.#io = this.#makeIo(engine, files)
     this.#index = index
