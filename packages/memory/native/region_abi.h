@@ -9,6 +9,8 @@
 #define MOONCAKE_REGION_TAG_UPPER 0x726567696f6e0001ULL
 
 enum { MOONCAKE_MEMORY_HOST = 0 };
+/* Flags. Read-only: a write to the bytes ends the process, one by a device ends in an error. */
+enum { MOONCAKE_REGION_READ_ONLY = 1 };
 
 typedef struct mooncake_region {
   uint32_t abi_version;  /* MOONCAKE_REGION_ABI_VERSION of the package that made it */
@@ -21,4 +23,5 @@ typedef struct mooncake_region {
   void (*retain)(struct mooncake_region *);
   void (*release)(struct mooncake_region *);
   void *owner;
+  uint32_t flags; /* MOONCAKE_REGION_*; there when struct_bytes says so */
 } mooncake_region;

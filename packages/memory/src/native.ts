@@ -35,13 +35,14 @@ export interface Native {
   prefaultRegion(handle: unknown): Promise<undefined>
   regionFd(handle: unknown): number
   viewRegion(handle: unknown, offset: number, byteLength: number): ArrayBuffer
+  detachView(buffer: ArrayBufferLike): void
   crc32c(bytes: Uint8Array, seed: number): number
   stats(): [mappedRegions: number, mappedBytes: number, wrappedRegions: number]
   readonly CopyPool: new (threads: number, inlineBytesMax: number, inflightOpsMax: number) => NativeCopyPool
 }
 
 /** `kBindingVersion` of native/binding/addon.cc. */
-const BINDING_VERSION = 2
+const BINDING_VERSION = 3
 
 let loaded: Native | undefined
 

@@ -19,8 +19,8 @@ export interface HostRegion extends Region, Disposable {
   /**
    * Takes all pages from the system now, in pieces, on threads of its own: the first touch of a page costs
    * far more than to copy it. The bytes stay what they are, and may be used meanwhile. `close` ends it at the
-   * next piece; calls while it runs share its promise. Pages of `wrapBuffer` are the caller's, and are left
-   * alone.
+   * next piece; calls while it runs share its promise. Pages of `wrapBuffer` and of `mapRegion` are those of
+   * others, and are left alone.
    * @throws ERR_OUT_OF_MEMORY, ERR_REGION_CLOSED
    */
   prefault(): Promise<void>
@@ -39,13 +39,14 @@ export function createRegion(options: CreateRegionOptions): HostRegion {
     native().createRegion(byteLength, hugePages ?? 'default', numaNode, label, warnings),
   )
   for (const warning of warnings) onWarning(`Region '${label}': ${warning}`)
-  return new MappedRegion(handle, byteLength)
+  return new MappedRegion(handle, byteLength, false)
 }
 
 /**
- * The first `byteLength` bytes of a memfd that another process made, such as the `fd` of its Region. The
- * descriptor is duplicated; the caller's own stays the caller's. It must be sealed against shrinking (ours
- * are), because an access beyond the end of a file kills the process.
+ * The first `byteLength` bytes of a memfd that another process made, such as the `fd` of its Region, for
+ * reading only: the kernel ends a process that writes there, and copies into it are refused. The descriptor
+ * is duplicated; the caller's own stays the caller's. It must be sealed against shrinking (ours are), because
+ * an access beyond the end of a file kills the process.
  * @throws ERR_INVALID_PARAMS, ERR_OUT_OF_MEMORY, ERR_NATIVE_MISSING
  */
 export function mapRegion(fd: number, byteLength: number): HostRegion {
@@ -54,6 +55,7 @@ export function mapRegion(fd: number, byteLength: number): HostRegion {
   return new MappedRegion(
     guarded(() => native().mapRegion(fd, byteLength)),
     byteLength,
+    true,
   )
 }
 
@@ -69,6 +71,14 @@ export function wrapBuffer(bytes: Uint8Array): HostRegion {
     guarded(() => native().wrapBuffer(bytes)),
     bytes,
   )
+}
+
+/**
+ * Empties a view that `Region.view` gave, and every other array over its buffer, so that nobody reads through
+ * it what the memory is used for next. Views of `wrapBuffer` are over the caller's own buffer: never pass one.
+ */
+export function detachView(view: Uint8Array): void {
+  if (view.buffer.byteLength > 0) guarded(() => native().detachView(view.buffer))
 }
 
 export interface MemoryStats {
@@ -96,6 +106,7 @@ function nextRegionId(): number {
 }
 
 abstract class BaseRegion implements HostRegion {
+  abstract readonly readOnly: boolean
   readonly id = nextRegionId()
   readonly kind = 'host'
   readonly handle: unknown
@@ -170,6 +181,13 @@ abstract class BaseRegion implements HostRegion {
 }
 
 class MappedRegion extends BaseRegion {
+  readonly readOnly: boolean
+
+  constructor(handle: unknown, byteLength: number, readOnly: boolean) {
+    super(handle, byteLength)
+    this.readOnly = readOnly
+  }
+
   protected window(offset: number, byteLength: number): Uint8Array {
     // V8 knows an external buffer by its address, and may not tell two empty ones apart.
     if (byteLength === 0) return new Uint8Array(0)
@@ -182,12 +200,13 @@ class MappedRegion extends BaseRegion {
     return new Uint8Array(guarded(() => native().viewRegion(this.handle, offset, byteLength)))
   }
 
-  protected takePages(): Promise<void> {
-    return native().prefaultRegion(this.handle)
+  protected async takePages(): Promise<void> {
+    if (!this.readOnly) await native().prefaultRegion(this.handle)
   }
 }
 
 class WrappedRegion extends BaseRegion {
+  readonly readOnly = false
   readonly #bytes: Uint8Array
 
   constructor(handle: unknown, bytes: Uint8Array) {

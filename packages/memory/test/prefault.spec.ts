@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { GIB, MIB, type MooncakeError } from '@mooncake-ts/core'
-import { createRegion, mapRegion, memoryStats, wrapBuffer } from '@mooncake-ts/memory'
+import { createRegion, memoryStats, wrapBuffer } from '@mooncake-ts/memory'
 import { fixture, nothingLive, packageRoot, rejectsCode, residentBytes } from './support.js'
 
 describe('Region.prefault', () => {
@@ -42,14 +42,6 @@ describe('Region.prefault', () => {
       }),
       { numRuns: 30 },
     )
-  })
-
-  it('also takes the pages of a memfd that another made', async () => {
-    using owner = createRegion({ byteLength: 8 * MIB })
-    owner.view(5000, 1)[0] = 7
-    using other = mapRegion(owner.fd, 8 * MIB)
-    await other.prefault()
-    expect(other.view(5000, 1)[0]).to.equal(7)
   })
 
   it('runs once for those who ask while it runs, and again later', async () => {

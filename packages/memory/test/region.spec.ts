@@ -2,8 +2,16 @@ import { closeSync, readFileSync } from 'node:fs'
 import { threadId } from 'node:worker_threads'
 import { expect } from 'chai'
 import { KIB, MIB } from '@mooncake-ts/core'
-import { createRegion, mapRegion, memoryStats, sliceOf, wrapBuffer } from '@mooncake-ts/memory'
-import { nothingLive, throwsCode } from './support.js'
+import {
+  createCopyPool,
+  createRegion,
+  detachView,
+  mapRegion,
+  memoryStats,
+  sliceOf,
+  wrapBuffer,
+} from '@mooncake-ts/memory'
+import { eventually, nothingLive, rejectsCode, throwsCode } from './support.js'
 
 describe('createRegion', () => {
   it('makes zeroed memory of exactly the size asked for', () => {
@@ -202,6 +210,17 @@ describe('mapRegion', () => {
     throwsCode(() => mapRegion(2 ** 31 - 1, 1), 'ERR_INVALID_PARAMS')
   })
 
+  it('is for reading only: copies into it are refused, its pages are left alone', async () => {
+    using region = createRegion({ byteLength: 4096 })
+    using other = mapRegion(region.fd, 4096)
+    expect([region.readOnly, other.readOnly]).to.deep.equal([false, true])
+    const pool = createCopyPool()
+    await rejectsCode(pool.copy([{ from: sliceOf(region), to: sliceOf(other) }]), 'ERR_ACCESS_DENIED')
+    await pool.copy([{ from: sliceOf(other), to: sliceOf(region) }])
+    await pool.close()
+    await other.prefault()
+  })
+
   it('leaves the caller’s descriptor to the caller', () => {
     using region = createRegion({ byteLength: 4096 })
     using first = mapRegion(region.fd, 4096)
@@ -210,6 +229,21 @@ describe('mapRegion', () => {
     first.close()
     expect(() => closeSync(passed)).to.throw('EBADF')
     expect(second.view(0, 1)[0]).to.equal(0)
+  })
+})
+
+describe('detachView', () => {
+  it('empties every array over the view, and releases the region', async () => {
+    await nothingLive()
+    const region = createRegion({ byteLength: 4096 })
+    const view = region.view(8, 100)
+    const part = view.subarray(2)
+    region.close()
+    expect(memoryStats().liveRegions).to.equal(1)
+    detachView(view)
+    detachView(view)
+    expect([view.byteLength, part.byteLength]).to.deep.equal([0, 0])
+    await eventually(() => memoryStats().liveRegions === 0, 'the region is released')
   })
 })
 

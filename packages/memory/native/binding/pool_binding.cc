@@ -33,6 +33,7 @@ class Descriptors {
       const uint64_t length_bytes = ByteCountOf(env_, words[4]);
       RequireInside(env_, from, from_offset, length_bytes);
       RequireInside(env_, to, to_offset, length_bytes);
+      RequireWritable(env_, to);
       batch->AddCopy(from, from_offset, to, to_offset, length_bytes);
     }
     return batch;

@@ -1,6 +1,7 @@
 #include "region_binding.h"
 
 #include <cmath>
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -110,6 +111,9 @@ Napi::Value ViewRegion(const Napi::CallbackInfo& info) {
   }
 }
 
+/* (ArrayBuffer of viewRegion) => void. Makes it empty; the Region is released when nothing else uses the buffer. */
+void DetachView(const Napi::CallbackInfo& info) { info[0].As<Napi::ArrayBuffer>().Detach(); }
+
 /* (bytes: Uint8Array, seed) => number */
 Napi::Value Checksum(const Napi::CallbackInfo& info) {
   auto bytes = info[0].As<Napi::Uint8Array>();
@@ -155,6 +159,12 @@ void RequireInside(Napi::Env env, const mooncake_region* region, uint64_t offset
             std::to_string(region->length_bytes));
 }
 
+void RequireWritable(Napi::Env env, const mooncake_region* region) {
+  const bool has_flags = region->struct_bytes >= offsetof(mooncake_region, flags) + sizeof(region->flags);
+  if (!has_flags || (region->flags & MOONCAKE_REGION_READ_ONLY) == 0) return;
+  Throw(env, "ERR_ACCESS_DENIED", "The target of a copy lies in memory of another process, which is for reading only");
+}
+
 void DefineRegionFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("createRegion", Napi::Function::New(env, CreateRegion));
   exports.Set("mapRegion", Napi::Function::New(env, MapRegion));
@@ -163,6 +173,7 @@ void DefineRegionFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("regionFd", Napi::Function::New(env, RegionFd));
   exports.Set("prefaultRegion", Napi::Function::New(env, PrefaultRegion));
   exports.Set("viewRegion", Napi::Function::New(env, ViewRegion));
+  exports.Set("detachView", Napi::Function::New(env, DetachView));
   exports.Set("crc32c", Napi::Function::New(env, Checksum));
   exports.Set("stats", Napi::Function::New(env, Stats));
 }

@@ -13,6 +13,9 @@ uint64_t ByteCountOf(Napi::Env env, double value);
 
 void RequireInside(Napi::Env env, const mooncake_region* region, uint64_t offset, uint64_t length_bytes);
 
+/* Throws ERR_ACCESS_DENIED for memory that is mapped for reading only. */
+void RequireWritable(Napi::Env env, const mooncake_region* region);
+
 void DefineRegionFunctions(Napi::Env env, Napi::Object exports);
 
 }  // namespace mooncake

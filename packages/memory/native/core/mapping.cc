@@ -14,6 +14,10 @@
 #include <stdexcept>
 #include <system_error>
 
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
 namespace mooncake {
 namespace {
 
@@ -68,6 +72,13 @@ void PreferNumaNode(uint8_t* base, uint64_t length_bytes, int node, std::vector<
   }
 }
 
+/* Our own mapping stays writable; nobody who gets the descriptor can make another one that is, nor take the seals off.
+ * Kernels before 5.1 cannot promise the first. */
+void SealAgainstWriters(int fd) {
+  if (fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0) return;
+  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL) != 0) ThrowErrno("fcntl(F_ADD_SEALS)");
+}
+
 }  // namespace
 
 std::unique_ptr<Mapping> Mapping::Create(const MapOptions& options, std::vector<std::string>& warnings) {
@@ -95,21 +106,22 @@ std::unique_ptr<Mapping> Mapping::CreateWith(const MapOptions& options, HugePage
   const std::string name = "mooncake:" + options.label.substr(0, 200);
   const int fd = static_cast<int>(syscall(SYS_memfd_create, name.c_str(), MemfdFlags(huge_pages)));
   if (fd < 0) ThrowErrno("memfd_create");
-  std::unique_ptr<Mapping> mapping(new Mapping(fd));
+  std::unique_ptr<Mapping> mapping(new Mapping(fd, PROT_READ | PROT_WRITE));
   const uint64_t file_bytes = RoundUp(options.length_bytes, PageBytes(huge_pages));
   if (ftruncate(fd, static_cast<off_t>(file_bytes)) != 0) {
     ThrowErrno("ftruncate to " + std::to_string(file_bytes) + " bytes");
   }
   /* Whoever gets this descriptor can then never make an access of ours end in SIGBUS. */
-  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) ThrowErrno("fcntl(F_ADD_SEALS)");
+  if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) ThrowErrno("fcntl(F_ADD_SEALS)");
   mapping->Map(file_bytes);
+  SealAgainstWriters(fd);
   return mapping;
 }
 
 std::unique_ptr<Mapping> Mapping::FromFd(int fd, uint64_t length_bytes) {
   const int own_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   if (own_fd < 0) throw std::invalid_argument(std::string("The descriptor cannot be used: ") + std::strerror(errno));
-  std::unique_ptr<Mapping> mapping(new Mapping(own_fd));
+  std::unique_ptr<Mapping> mapping(new Mapping(own_fd, PROT_READ));
   const int seals = fcntl(own_fd, F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
     throw std::invalid_argument("The descriptor is not a memfd sealed against shrinking");
@@ -135,7 +147,7 @@ void Mapping::Map(uint64_t length_bytes) {
   if (reserved == MAP_FAILED) ThrowErrno(what);
   auto* start = static_cast<uint8_t*>(reserved);
   auto* aligned = reinterpret_cast<uint8_t*>(RoundUp(reinterpret_cast<uintptr_t>(start), alignment_bytes));
-  void* base = mmap(aligned, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd_, 0);
+  void* base = mmap(aligned, length_bytes, protection_, MAP_SHARED | MAP_FIXED, fd_, 0);
   if (base == MAP_FAILED) {
     const int number = errno;
     munmap(reserved, reserved_bytes);

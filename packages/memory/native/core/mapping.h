@@ -1,4 +1,6 @@
 #pragma once
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -26,7 +28,8 @@ class Mapping final : public Backing {
    * `warnings`. Throws std::system_error where there is no memory at all. */
   static std::unique_ptr<Mapping> Create(const MapOptions& options, std::vector<std::string>& warnings);
 
-  /* Somebody else's memfd, by a duplicate of `fd`. Throws std::invalid_argument where it could shrink under us. */
+  /* Somebody else's memfd, by a duplicate of `fd`, for reading. Throws std::invalid_argument where it could shrink
+   * under us. */
   static std::unique_ptr<Mapping> FromFd(int fd, uint64_t length_bytes);
 
   ~Mapping() override;
@@ -35,13 +38,15 @@ class Mapping final : public Backing {
 
   int fd() const { return fd_; }
   uint8_t* base() const { return base_; }
+  bool read_only() const { return protection_ == PROT_READ; }
 
  private:
-  explicit Mapping(int fd) : fd_(fd) {}
+  Mapping(int fd, int protection) : fd_(fd), protection_(protection) {}
   static std::unique_ptr<Mapping> CreateWith(const MapOptions& options, HugePages huge_pages);
   void Map(uint64_t length_bytes);
 
-  int fd_;
+  const int fd_;
+  const int protection_;
   uint8_t* base_ = nullptr;
   uint64_t mapped_bytes_ = 0;
 };

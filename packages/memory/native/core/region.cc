@@ -8,7 +8,10 @@ Region* Region::OfMapping(std::unique_ptr<Mapping> mapping, uint64_t length_byte
                           std::shared_ptr<RegionStats> stats) {
   uint8_t* base = mapping->base();
   const int fd = mapping->fd();
-  return new Region(base, length_bytes, fd, std::move(mapping), std::move(stats));
+  const uint32_t flags = mapping->read_only() ? MOONCAKE_REGION_READ_ONLY : 0;
+  auto* region = new Region(base, length_bytes, fd, std::move(mapping), std::move(stats));
+  region->flags = flags;
+  return region;
 }
 
 Region* Region::OfBytes(uint8_t* base, uint64_t length_bytes, std::unique_ptr<Backing> backing,

@@ -114,11 +114,13 @@ void MapsTheMemfdOfAnother() {
   auto mapping = Mapping::Create(options, warnings);
   auto other = Mapping::FromFd(mapping->fd(), 5000);
   CHECK(other->base() != mapping->base());
+  CHECK(other->read_only() && !mapping->read_only());
   mapping->base()[4999] = 42;
   CHECK(other->base()[4999] == 42);
   mapping.reset();
   CHECK(other->base()[4999] == 42);
 
+  CHECK(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, other->fd(), 0) == MAP_FAILED);
   CHECK(ftruncate(other->fd(), 0) != 0);
   CHECK(Throws<std::invalid_argument>([&] { Mapping::FromFd(other->fd(), 1'000'000); }));
   CHECK(Throws<std::invalid_argument>([] { Mapping::FromFd(-1, 1); }));
