@@ -75,7 +75,8 @@ export function wrapBuffer(bytes: Uint8Array): HostRegion {
 
 /**
  * Empties a view that `Region.view` gave, and every other array over its buffer, so that nobody reads through
- * it what the memory is used for next. Views of `wrapBuffer` are over the caller's own buffer: never pass one.
+ * it what the memory is used for next. Views of `wrapBuffer` are over the caller's own buffer: never pass
+ * one.
  */
 export function detachView(view: Uint8Array): void {
   if (view.buffer.byteLength > 0) guarded(() => native().detachView(view.buffer))

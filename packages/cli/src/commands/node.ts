@@ -6,11 +6,11 @@ import { PrometheusMetrics } from '@mooncake-ts/metrics-prometheus'
 import { rpc } from '@mooncake-ts/rpc'
 import { createStore, type StoreConfig } from '@mooncake-ts/store'
 import { dram } from '@mooncake-ts/tier-dram'
-import { tcp } from '@mooncake-ts/transport-tcp'
 import { CLIENT_FLAGS } from '../flags/client.js'
 import { hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import { parseTiers } from '../flags/tiers.js'
+import { transportsOf } from '../flags/transports.js'
 import { createLogger } from '../process/logging.js'
 import { serveMetrics } from '../process/metrics-server.js'
 import { untilStopped } from '../process/run.js'
@@ -88,7 +88,7 @@ export function nodeConfig(
       },
     }),
     rpc: rpc({ listen: [`${host}:${Number(settings.client_rpc_port)}`], backoffMaxMs: BACKOFF_MAX_MS }),
-    transports: [tcp({ listen: `${host}:${Number(settings.port)}` })],
+    transports: transportsOf(settings, `${host}:${Number(settings.port)}`, logger),
     tiers:
       tiers === ''
         ? [dram({ name: 'dram-0', capacityBytes: Number(settings.global_segment_size) })]

@@ -3,11 +3,11 @@ import { hasCode, MooncakeError } from '@mooncake-ts/core'
 import { masterClient } from '@mooncake-ts/master'
 import { rpc } from '@mooncake-ts/rpc'
 import { createStore, type Store } from '@mooncake-ts/store'
-import { tcp } from '@mooncake-ts/transport-tcp'
 import { LOCAL_HOST, MASTER_ADDRESS } from '../flags/client.js'
 import { commonFlags, hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import type { Flag } from '../flags/spec.js'
+import { TRANSPORT_FLAGS, transportsOf } from '../flags/transports.js'
 import { createLogger } from '../process/logging.js'
 import { masterEndpoints } from './node.js'
 
@@ -15,7 +15,12 @@ import { masterEndpoints } from './node.js'
  * What every command takes that talks to a running cluster; a person reads their output, so only failures are
  * logged.
  */
-const CONNECTION_FLAGS: readonly Flag[] = [...commonFlags('error'), MASTER_ADDRESS, LOCAL_HOST]
+const CONNECTION_FLAGS: readonly Flag[] = [
+  ...commonFlags('error'),
+  MASTER_ADDRESS,
+  LOCAL_HOST,
+  ...TRANSPORT_FLAGS,
+]
 
 interface ObjectCommand {
   readonly summary: string
@@ -126,14 +131,15 @@ export async function connect(settings: Settings, name = `cli-${process.pid}`): 
   const endpoints = masterEndpoints(settings)
   const security = securityOf(settings)
   const host = hostOf(settings, security)
+  const logger = createLogger(String(settings.log_level))
   try {
     return await createStore({
       name,
       security,
-      logger: createLogger(String(settings.log_level)),
+      logger,
       master: masterClient({ endpoints }),
       rpc: rpc({ listen: [] }),
-      transports: [tcp({ listen: `${host}:0` })], // The owner of an object writes it into our memory.
+      transports: transportsOf(settings, `${host}:0`, logger), // The owner writes an object into our memory.
       limits: { masterWaitMs: 5000 },
     })
   } catch (error) {

@@ -5,6 +5,7 @@ import { LOCAL_HOST, MASTER_ADDRESS } from '../flags/client.js'
 import { commonFlags, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import type { Flag } from '../flags/spec.js'
+import { TRANSPORT_FLAGS } from '../flags/transports.js'
 import { untilStopped } from '../process/run.js'
 import { programPath } from '../replay/child.js'
 import { LOOPBACK, LocalCluster } from '../replay/cluster.js'
@@ -47,7 +48,7 @@ export const REPLAY_FLAGS: readonly Flag[] = [
     min: 1,
   },
   { name: 'concurrency', type: 'int', help: 'Requests under way at a time', default: 4, min: 1 },
-  { name: 'transport', type: 'string', help: 'How bytes move', default: 'tcp', choices: ['tcp'] },
+  ...TRANSPORT_FLAGS,
   { name: 'json', type: 'string', help: 'File for the figures', default: '' },
   { name: 'keep', type: 'bool', help: 'Leave the cluster running and say how to talk to it', default: false },
 ]
@@ -79,7 +80,11 @@ async function replayInNewCluster(settings: Settings, argv: readonly string[]): 
   const nodes = Number(settings.nodes)
   const capacityBytes = Number(settings.capacity)
   const { secret } = securityOf(settings)
-  const env: Record<string, string> = secret == null ? {} : { MOONCAKE_CLUSTER_SECRET: secret }
+  const env: Record<string, string> = {
+    MOONCAKE_TRANSPORT: String(settings.transport),
+    MOONCAKE_SHM_DIRECTORY: String(settings.shm_directory),
+    ...(secret == null ? {} : { MOONCAKE_CLUSTER_SECRET: secret }),
+  }
   const stopping = new AbortController()
   const stopped = untilStopped().finally(() => {
     stopping.abort()

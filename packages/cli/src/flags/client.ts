@@ -1,5 +1,6 @@
 import { commonFlags } from './common.js'
 import { notBuilt, type Flag } from './spec.js'
+import { TRANSPORT_FLAGS } from './transports.js'
 
 /** Where the master is; `mooncake put` and its like have only this. */
 export const MASTER_ADDRESS: Flag = {
@@ -52,6 +53,7 @@ export const CLIENT_FLAGS: readonly Flag[] = [
     choices: ['tcp'],
     env: 'MOONCAKE_PROTOCOL',
   },
+  ...TRANSPORT_FLAGS,
   {
     name: 'tiered_backend_config',
     type: 'string',

@@ -12,7 +12,10 @@ export interface Region {
   /** Type-tagged External; addons retain it for every operation in flight (I2). */
   readonly handle: unknown
   readonly closed: boolean
-  /** Memory of another process: a write to it ends this one, so nothing may be copied there. @defaultValue false */
+  /**
+   * Memory of another process: a write to it ends this one, so nothing may be copied there.
+   * @defaultValue false
+   */
   readonly readOnly?: boolean
   /**
    * A window on the bytes, for people, tests and small headers; the data path makes none.

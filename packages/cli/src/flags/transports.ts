@@ -1,0 +1,43 @@
+import { MooncakeError, type Logger, type Plugin, type Transport } from '@mooncake-ts/core'
+import { shm, whyNotShm } from '@mooncake-ts/transport-shm'
+import { tcp } from '@mooncake-ts/transport-tcp'
+import type { Settings } from './load.js'
+import type { Flag } from './spec.js'
+
+/** How payload bytes travel; every program that moves some has them. */
+export const TRANSPORT_FLAGS: readonly Flag[] = [
+  {
+    name: 'transport',
+    type: 'string',
+    help: 'How bytes move: auto is shared memory between processes of one host, and TCP otherwise',
+    default: 'auto',
+    choices: ['auto', 'shm', 'tcp'],
+    env: 'MOONCAKE_TRANSPORT',
+  },
+  {
+    name: 'shm_directory',
+    type: 'string',
+    help: 'Where processes of this host find each other, and containers that share it; empty: /tmp/mooncake-shm-<uid>',
+    default: '',
+    env: 'MOONCAKE_SHM_DIRECTORY',
+  },
+]
+
+/**
+ * Preferred first. Where there can be no shared memory, `auto` says so in the log.
+ * @param listen of TCP
+ * @throws ERR_CONFIG
+ */
+export function transportsOf(settings: Settings, listen: string, logger: Logger): Plugin<Transport>[] {
+  if (settings.transport === 'tcp') return [tcp({ listen })]
+  const directory = String(settings.shm_directory ?? '')
+  const options = directory === '' ? {} : { socketDirectory: directory }
+  const obstacle = whyNotShm(options)
+  if (settings.transport === 'shm') {
+    if (obstacle == null) return [shm(options)]
+    throw new MooncakeError('ERR_CONFIG', `--transport: no shared memory: ${obstacle}`)
+  }
+  if (obstacle == null) return [shm(options), tcp({ listen })]
+  logger.info(`No shared memory, all bytes go over TCP: ${obstacle}`)
+  return [tcp({ listen })]
+}

@@ -1,0 +1,115 @@
+import { asMooncakeError, type MooncakeError, type CopyOp, type CopyPool } from '@mooncake-ts/core'
+
+/** One copy, from the moment it is asked for until nothing touches its memory. */
+export interface CopyTask {
+  /** Whom it belongs to, for taking it back. */
+  readonly owner: object
+  readonly byteLength: number
+  /** Asked just before the copy. @throws what makes it impossible */
+  begin(): CopyOp
+  /** At rest. */
+  end(error?: MooncakeError): void
+  /** It has not begun, and will not. */
+  takenBack(): void
+}
+
+/** So that the threads have work while the event loop looks at what has ended. */
+const RUNS_MAX = 2
+/** Operations of one run. */
+const RUN_OPS_MAX = 1024
+
+/**
+ * Copies first come, first served, in runs that are small enough for an abort or a revoke to come in between.
+ */
+export class Copier {
+  readonly #pool: CopyPool
+  readonly #runBytes: number
+  #queue: CopyTask[] = []
+  #head = 0
+  #runs = 0
+  #pumping = false
+  readonly #idle: Array<() => void> = []
+
+  constructor(pool: CopyPool, runBytes: number) {
+    this.#pool = pool
+    this.#runBytes = runBytes
+  }
+
+  get queued(): number {
+    return this.#queue.length - this.#head
+  }
+
+  /** Nothing begins before `pump`, so that what comes together is copied together. */
+  add(task: CopyTask): void {
+    this.#queue.push(task)
+  }
+
+  pump(): void {
+    if (this.#pumping) return // An ended task adds more: the loop below goes on.
+    this.#pumping = true
+    while (this.#runs < RUNS_MAX && this.queued > 0) this.#run(this.#takeRun())
+    this.#pumping = false
+    if (this.#runs === 0) for (const resolve of this.#idle.splice(0)) resolve()
+  }
+
+  /** Forgets those tasks of an owner that have not begun. */
+  takeBack(isOwner: (owner: object) => boolean): void {
+    const waiting = this.#queue.slice(this.#head)
+    this.#queue = waiting.filter(task => !isOwner(task.owner))
+    this.#head = 0
+    for (const task of waiting) if (isOwner(task.owner)) task.takenBack()
+  }
+
+  /** Settles when nothing is copied and nothing waits. */
+  idle(): Promise<void> {
+    if (this.#runs === 0 && this.queued === 0) return Promise.resolve()
+    return new Promise(resolve => this.#idle.push(resolve))
+  }
+
+  #takeRun(): CopyTask[] {
+    const begin = this.#head
+    let bytes = 0
+    while (this.#head < this.#queue.length && this.#head - begin < RUN_OPS_MAX) {
+      const { byteLength } = this.#queue[this.#head]!
+      if (bytes > 0 && bytes + byteLength > this.#runBytes) break
+      bytes += byteLength
+      this.#head++
+    }
+    const tasks = this.#queue.slice(begin, this.#head)
+    if (this.#head === this.#queue.length || this.#head > RUN_OPS_MAX) {
+      this.#queue = this.#queue.slice(this.#head)
+      this.#head = 0
+    }
+    return tasks
+  }
+
+  #run(tasks: readonly CopyTask[]): void {
+    const begun: CopyTask[] = []
+    const batch: CopyOp[] = []
+    for (const task of tasks) {
+      try {
+        batch.push(task.begin())
+        begun.push(task)
+      } catch (error) {
+        task.end(asMooncakeError(error))
+      }
+    }
+    if (batch.length === 0) return
+    this.#runs++
+    const end = (error?: MooncakeError): void => {
+      this.#runs--
+      this.#pumping = true // What the tasks add is copied together, and after what waits already.
+      for (const task of begun) task.end(error)
+      this.#pumping = false
+      this.pump()
+    }
+    this.#pool.copy(batch).then(
+      () => {
+        end()
+      },
+      (error: unknown) => {
+        end(asMooncakeError(error))
+      },
+    )
+  }
+}

@@ -1,0 +1,88 @@
+import { asMooncakeError, MooncakeError, type RemoteSlice } from '@mooncake-ts/core'
+import type { Copier } from './copier.js'
+import type { Job, Operation } from './operation.js'
+import type { Peer, PlacedBytes } from './peer.js'
+
+/** The way to one endpoint: what comes before it is connected waits. It ends once and for all. */
+export class Link {
+  #peer: Peer | undefined
+  #waiting: Operation[] = []
+  readonly #connected: Promise<Peer>
+  /** What had come when somebody last looked. */
+  #seenCount = 0
+  #silentSinceMs: number | undefined
+  /** Settles when nothing can come of it any more. */
+  readonly ended: Promise<MooncakeError>
+
+  constructor(connecting: Promise<Peer>, copier: Copier) {
+    this.#connected = connecting
+    this.ended = connecting.then(
+      peer => {
+        this.#peer = peer
+        for (const operation of this.#waiting.splice(0)) peer.start(operation)
+        peer.flush()
+        copier.pump()
+        return peer.closed
+      },
+      (error: unknown) => {
+        const reason = asMooncakeError(error)
+        for (const operation of this.#waiting.splice(0)) operation.settle(reason)
+        return reason
+      },
+    )
+  }
+
+  get isConnected(): boolean {
+    return this.#peer != null
+  }
+
+  start(operation: Operation): void {
+    if (this.#peer == null) this.#waiting.push(operation)
+    else this.#peer.start(operation)
+  }
+
+  flush(): void {
+    this.#peer?.flush()
+  }
+
+  async view(remote: RemoteSlice, signal: AbortSignal): Promise<PlacedBytes> {
+    const peer = await this.#connected
+    signal.throwIfAborted()
+    return await peer.view(remote, signal)
+  }
+
+  takeBack(job: Job): void {
+    const waiting = this.#waiting
+    this.#waiting = waiting.filter(operation => operation.job !== job)
+    for (const operation of waiting) if (operation.job === job) operation.takeBack()
+    this.#peer?.takeBack(job)
+  }
+
+  hasPullsOf(job: Job): boolean {
+    return this.#peer?.hasPullsOf(job) === true
+  }
+
+  /** Ends it where the peer owes something and has said nothing for that long. */
+  sweep(nowMs: number, silenceMsMax: number): void {
+    const peer = this.#peer
+    if (peer == null) return
+    if (peer.owed === 0 || peer.receivedCount !== this.#seenCount) {
+      this.#seenCount = peer.receivedCount
+      this.#silentSinceMs = undefined
+    } else if (nowMs - (this.#silentSinceMs ??= nowMs) >= silenceMsMax) {
+      const message = `The peer has not answered for ${silenceMsMax} ms`
+      peer.close(new MooncakeError('ERR_TRANSFER_FAIL', message))
+    }
+  }
+
+  /** What waits for the connection fails at once; so does the rest as soon as there is one. */
+  close(reason: MooncakeError): void {
+    for (const operation of this.#waiting.splice(0)) operation.settle(reason)
+    void this.#connected.then(
+      peer => {
+        peer.close(reason)
+      },
+      () => {}, // Then there is nothing to close.
+    )
+  }
+}
