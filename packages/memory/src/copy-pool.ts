@@ -60,6 +60,20 @@ class ThreadedCopyPool implements CopyPool, AsyncDisposable {
     return this.#post(() => this.#native.checksum(handles, words, slices.length))
   }
 
+  gather(slices: readonly Slice[], into: Uint8Array): void {
+    const { handles, words } = this.#descriptors.ofSlices(slices)
+    this.#now(() => {
+      this.#native.gather(handles, words, slices.length, into)
+    })
+  }
+
+  scatter(from: Uint8Array, slices: readonly Slice[]): void {
+    const { handles, words } = this.#descriptors.ofSlices(slices)
+    this.#now(() => {
+      this.#native.scatter(handles, words, slices.length, from)
+    })
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#drain()
     return this.#closing
@@ -69,14 +83,17 @@ class ThreadedCopyPool implements CopyPool, AsyncDisposable {
     return this.close()
   }
 
-  #post<T>(post: () => T | Promise<T>): T | Promise<T> {
+  #now<T>(run: () => T): T {
     if (this.#closing !== undefined) throw new MooncakeError('ERR_SHUTTING_DOWN', 'The copy pool was closed')
-    let answer: T | Promise<T>
     try {
-      answer = post()
+      return run()
     } catch (error) {
       throw asMooncakeError(error)
     }
+  }
+
+  #post<T>(post: () => T | Promise<T>): T | Promise<T> {
+    const answer = this.#now(post)
     if (answer instanceof Promise) {
       const pending = answer
       this.#pending.add(pending)

@@ -15,6 +15,9 @@ export interface NativeCopyPool {
     descriptors: Float64Array,
     opCount: number,
   ): Uint32Array | Promise<Uint32Array>
+  /** At once. The slices hold at most `bytes.byteLength` bytes. */
+  gather(handles: readonly unknown[], descriptors: Float64Array, opCount: number, bytes: Uint8Array): void
+  scatter(handles: readonly unknown[], descriptors: Float64Array, opCount: number, bytes: Uint8Array): void
   stop(): void
 }
 

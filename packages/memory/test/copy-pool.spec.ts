@@ -39,6 +39,37 @@ describe('CopyPool', () => {
     expect([...(await pool.checksum(slices.slice(1, 2)))]).to.deep.equal([0])
   })
 
+  it('gathers slices into bytes, and scatters bytes over slices', () => {
+    const slices = [sliceOf(from, 100, 5000), sliceOf(from, 0, 0), sliceOf(from, 77, 3)]
+    const bytes = new Uint8Array(5010)
+    pool.gather(slices, bytes)
+    const expected = Buffer.concat([
+      pattern(6000).subarray(100, 5100),
+      pattern(80).subarray(77),
+      Buffer.alloc(7),
+    ])
+    expect(Buffer.compare(bytes, expected)).to.equal(0)
+    pool.scatter(bytes, [sliceOf(to, 9000, 5000), sliceOf(to, 20, 3)])
+    expect(Buffer.compare(to.view(9000, 5000), expected.subarray(0, 5000))).to.equal(0)
+    expect(Buffer.compare(to.view(19, 5), Buffer.from([0, ...expected.subarray(5000, 5003), 0]))).to.equal(0)
+  })
+
+  it('gathers and scatters all or nothing', () => {
+    const slices = [sliceOf(to, 0, 10), { region: to, offset: bytes - 1, byteLength: 2 }]
+    throwsCode(() => {
+      pool.scatter(pattern(12), slices)
+    }, 'ERR_SLICE_OUT_OF_BOUNDS')
+    for (const tooMuch of [[sliceOf(to, 0, 10), sliceOf(to, 10, 3)]]) {
+      throwsCode(() => {
+        pool.scatter(pattern(12), tooMuch)
+      }, 'ERR_SLICE_OUT_OF_BOUNDS')
+      throwsCode(() => {
+        pool.gather(tooMuch, new Uint8Array(12))
+      }, 'ERR_SLICE_OUT_OF_BOUNDS')
+    }
+    expect(to.view(0, 13).every(byte => byte === 0)).to.equal(true)
+  })
+
   it('settles empty batches', async () => {
     await pool.copy([])
     await pool.copy([{ from: sliceOf(from, 3, 0), to: sliceOf(to, bytes, 0) }])

@@ -1,7 +1,8 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { decodeBody, encodeEmptyFrame, encodeFrame } from '../dist/wire/codec.js'
-import { FrameReader, HEADER_BYTES, writeHeader } from '../dist/wire/frame.js'
+import type { Attachment } from '../dist/wire/attachment.js'
+import { FrameReader, HEADER_BYTES, LONG_HEADER_BYTES, writeHeader } from '../dist/wire/frame.js'
 import { failure } from './support.js'
 
 const uint32 = fc.integer({ min: 0, max: 0xffff_ffff })
@@ -10,6 +11,7 @@ const message = fc.record({
   id: uint32,
   deadlineMs: uint32,
   body: fc.uint8Array({ maxLength: 300 }),
+  attached: fc.option(fc.uint8Array({ minLength: 1, maxLength: 300 }), { nil: undefined }),
 })
 
 function frameOf({
@@ -17,40 +19,60 @@ function frameOf({
   id,
   deadlineMs,
   body,
+  attached,
 }: {
   kind: number
   id: number
   deadlineMs: number
   body: Uint8Array
+  attached: Uint8Array | undefined
 }): Buffer {
-  const frame = Buffer.concat([Buffer.alloc(HEADER_BYTES), body])
-  writeHeader(frame, kind, id, deadlineMs)
-  return frame
+  const headerBytes = attached == null ? HEADER_BYTES : LONG_HEADER_BYTES
+  const frame = Buffer.concat([Buffer.alloc(headerBytes), body])
+  writeHeader(frame, kind, id, deadlineMs, attached?.byteLength)
+  return Buffer.concat([frame, attached ?? Buffer.alloc(0)])
+}
+
+function emptyOf(attachment: Attachment | undefined): Uint8Array | undefined {
+  return attachment == null ? undefined : new Uint8Array(0)
+}
+
+function appendTo(entry: { attached: Uint8Array | undefined }): (bytes: Uint8Array) => void {
+  return bytes => {
+    entry.attached = new Uint8Array(Buffer.concat([entry.attached!, bytes]))
+  }
 }
 
 describe('frames', () => {
-  it('come out as they went in, wherever the stream was cut', () => {
-    fc.assert(
-      fc.property(
-        fc.array(message, { maxLength: 10 }),
-        fc.array(fc.nat(), { maxLength: 30 }),
-        (messages, cuts) => {
-          const stream = Buffer.concat(messages.map(frameOf))
-          const at = cuts.map(cut => cut % (stream.length + 1)).sort((one, other) => one - other)
-          const reader = new FrameReader(300)
-          const seen: unknown[] = []
-          for (const [index, from] of [0, ...at].entries()) {
-            reader.push(Buffer.from(stream.subarray(from, at[index])), frame => {
-              seen.push({ ...frame, body: new Uint8Array(frame.body) })
-              return true
-            })
-          }
-          expect(seen).to.deep.equal(messages)
-          expect(reader.pendingBytes).to.equal(0)
-        },
-      ),
-    )
-  })
+  for (const borrowed of [false, true]) {
+    const kept = borrowed ? 'from memory that is used again' : 'from memory of their own'
+    it(`come out as they went in, with what is attached, wherever the stream was cut, ${kept}`, () => {
+      fc.assert(
+        fc.property(
+          fc.array(message, { maxLength: 10 }),
+          fc.array(fc.nat(), { maxLength: 30 }),
+          (messages, cuts) => {
+            const stream = Buffer.concat(messages.map(frameOf))
+            const at = cuts.map(cut => cut % (stream.length + 1)).sort((one, other) => one - other)
+            const reader = new FrameReader(600, { borrowed })
+            const seen: Array<{ attached: Uint8Array | undefined }> = []
+            for (const [index, from] of [0, ...at].entries()) {
+              const chunk = Buffer.from(stream.subarray(from, at[index]))
+              reader.push(chunk, ({ attachment, ...frame }) => {
+                const entry = { ...frame, body: new Uint8Array(frame.body), attached: emptyOf(attachment) }
+                seen.push(entry)
+                attachment?.take(appendTo(entry), () => {})
+                return true
+              })
+              if (borrowed) chunk.fill(0)
+            }
+            expect(seen).to.deep.equal(messages)
+            expect(reader.pending).to.equal(false)
+          },
+        ),
+      )
+    })
+  }
 
   it('are judged by their header, before a byte of the body has come', async () => {
     const header = Buffer.alloc(HEADER_BYTES)
@@ -61,6 +83,16 @@ describe('frames', () => {
     })
     expect(error).to.include({ code: 'ERR_PROTOCOL' })
     expect(error.message).to.contain('1001 bytes').and.to.contain('1000')
+  })
+
+  it('are judged together with what is attached to them', async () => {
+    const header = Buffer.alloc(LONG_HEADER_BYTES + 500)
+    writeHeader(header, 3, 1, 0, 501)
+    const error = await failure(() => {
+      new FrameReader(1000).push(header.subarray(0, LONG_HEADER_BYTES), () => true)
+    })
+    expect(error).to.include({ code: 'ERR_PROTOCOL' })
+    expect(error.message).to.contain('1001 bytes')
   })
 
   for (const [what, at] of [

@@ -1,17 +1,17 @@
 import { once } from 'node:events'
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { expect } from 'chai'
 import { Host, LOGGER, METRICS, RPC_SERVICE, value, type Metrics } from '@mooncake-ts/core'
 import { rpc } from '@mooncake-ts/rpc'
 import { encodeFrame } from '../dist/wire/codec.js'
-import { FrameKind, FrameReader } from '../dist/wire/frame.js'
-import { Handshake } from '../dist/wire/handshake.js'
+import { FrameKind } from '../dist/wire/frame.js'
 import {
-  alterHello,
   cleanUp,
   Deferred,
   ECHO,
+  endpointOf,
   failure,
+  fakeServer,
   ManualClock,
   MemoryLogger,
   SLOW,
@@ -19,33 +19,6 @@ import {
   startServer,
   startService,
 } from './support.js'
-
-/**
- * Past the handshake a server that does what a test wants. `versions` replaces those that its HELLO tells.
- */
-async function fakeServer(
-  onRequest: (socket: Socket, id: number) => void,
-  versions: object = {},
-): Promise<Server> {
-  const server = createServer(socket => {
-    const handshake = new Handshake('server', { allowInsecure: false }, 2 ** 20)
-    const reader = new FrameReader(2 ** 20)
-    socket.on('error', () => {})
-    socket.on('data', chunk => {
-      reader.push(chunk, frame => {
-        if (frame.kind === FrameKind.request) onRequest(socket, frame.id)
-        else if (frame.kind === FrameKind.hello)
-          socket.write(alterHello(handshake.receive(frame).reply!, versions))
-        else if (frame.kind === FrameKind.proof) socket.write(handshake.receive(frame).reply!)
-        return true
-      })
-    })
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return server
-}
-
-const endpointOf = (server: Server): string => `127.0.0.1:${(server.address() as AddressInfo).port}`
 
 describe('the connections to one endpoint', () => {
   afterEach(cleanUp)

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { connect, type Socket } from 'node:net'
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
@@ -177,6 +177,33 @@ export class RawPeer {
     return decodeBody((await this.frame()).body)
   }
 }
+
+/**
+ * Past the handshake a server that does what a test wants. `versions` replaces those that its HELLO tells.
+ */
+export async function fakeServer(
+  onRequest: (socket: Socket, id: number) => void,
+  versions: object = {},
+): Promise<Server> {
+  const server = createServer(socket => {
+    const handshake = new Handshake('server', { allowInsecure: false }, 2 ** 20)
+    const reader = new FrameReader(2 ** 20)
+    socket.on('error', () => {})
+    socket.on('data', chunk => {
+      reader.push(chunk, frame => {
+        if (frame.kind === FrameKind.request) onRequest(socket, frame.id)
+        else if (frame.kind === FrameKind.hello)
+          socket.write(alterHello(handshake.receive(frame).reply!, versions))
+        else if (frame.kind === FrameKind.proof) socket.write(handshake.receive(frame).reply!)
+        return true
+      })
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return server
+}
+
+export const endpointOf = (server: Server): string => `127.0.0.1:${(server.address() as AddressInfo).port}`
 
 /** A HELLO with other fields, e.g. other versions. */
 export function alterHello(frame: Buffer, fields: object): Buffer {

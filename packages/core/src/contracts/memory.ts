@@ -58,6 +58,17 @@ export interface CopyPool {
   copy(batch: readonly CopyOp[]): Promise<void>
   /** CRC-32C of each slice, in order. */
   checksum(slices: readonly Slice[]): Promise<Uint32Array>
+  /**
+   * Copies the slices, one after the other, into `into`: now, on this thread. For bytes that are too few to
+   * be worth a wait.
+   * @throws ERR_SLICE_OUT_OF_BOUNDS for slices that hold more than `into`
+   */
+  gather(slices: readonly Slice[], into: Uint8Array): void
+  /**
+   * The other direction, likewise.
+   * @throws ERR_SLICE_OUT_OF_BOUNDS for slices that hold more than `from`
+   */
+  scatter(from: Uint8Array, slices: readonly Slice[]): void
   /** Waits for what is in flight and ends the workers. Idempotent. */
   close(): Promise<void>
 }

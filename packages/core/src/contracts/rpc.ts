@@ -1,3 +1,20 @@
+/** Takes attached bytes in order, as they arrive. What it is given is valid until it returns. */
+export type AttachmentSink = (bytes: Uint8Array) => void
+
+/**
+ * Bytes behind a message, neither encoded nor checked: payload that is too small to be worth a round trip of a
+ * transport.
+ */
+export interface IncomingAttachment {
+  readonly byteLength: number
+  /**
+   * Settles when the sink has got every byte; when it rejects the sink is not called any more. May be called
+   * once.
+   * @throws ERR_RPC_FAIL (the connection ended in the middle), the signal's reason, what the sink throws
+   */
+  receive(sink: AttachmentSink, signal?: AbortSignal): Promise<void>
+}
+
 /** One remote procedure: its name and how its two messages are checked at the edge, once. */
 export interface RpcMethod<Request, Response> {
   /** `Service.Method`, e.g. `Directory.Exists`. */
@@ -17,6 +34,13 @@ export interface RpcContext {
   /** What is left of the caller's deadline when the request arrived. */
   readonly deadlineMs: number
   readonly traceId: string
+  /** What came with the request. What nobody has received when the handler returns is thrown away. */
+  readonly attachment?: IncomingAttachment | undefined
+  /**
+   * Sends these bytes with the answer. They belong to the service until it calls `onSent`, which it does once,
+   * whatever becomes of the answer.
+   */
+  attach(bytes: Uint8Array, onSent?: () => void): void
 }
 
 export type RpcHandler<Request, Response> = (
@@ -24,11 +48,18 @@ export type RpcHandler<Request, Response> = (
   context: RpcContext,
 ) => Promise<Response> | Response
 
-export interface RpcCallOptions {
+export interface RpcCallOptions<Response = unknown> {
   readonly signal?: AbortSignal
   /** @defaultValue the method's, else 10 000 */
   readonly deadlineMs?: number
   readonly traceId?: string
+  /** Goes with the request. It belongs to the client from here on, also after the call. */
+  readonly attachment?: Uint8Array
+  /**
+   * Says where the bytes that come with the answer go; without it they are thrown away. The sink is not
+   * called any more when the call has settled, for whatever reason (I3). What `sink` throws fails the call.
+   */
+  readonly sink?: (response: Response, byteLength: number) => AttachmentSink
 }
 
 /**
@@ -43,7 +74,7 @@ export interface RpcClient {
   call<Request, Response>(
     method: RpcMethod<Request, Response>,
     request: Request,
-    options?: RpcCallOptions,
+    options?: RpcCallOptions<Response>,
   ): Promise<Response>
 }
 

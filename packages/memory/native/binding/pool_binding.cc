@@ -1,5 +1,6 @@
 #include "pool_binding.h"
 
+#include <cstring>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -52,11 +53,33 @@ class Descriptors {
     return batch;
   }
 
+  /* Calls `piece` with the memory of each slice; throws before the first call where one of them is not good. */
+  template <typename Piece>
+  void ForEachSlice(uint64_t room_bytes, Piece piece) const {
+    uint64_t length_bytes = 0;
+    const auto visit = [&](auto&& use) {
+      for (size_t op = 0; op < op_count_; op++) {
+        const double* words = words_.Data() + op * kChecksumWords;
+        use(RegionAt(words[0]), ByteCountOf(env_, words[1]), ByteCountOf(env_, words[2]));
+      }
+    };
+    RequireWords(kChecksumWords);
+    visit([&](mooncake_region* region, uint64_t offset, uint64_t length) {
+      RequireInside(env_, region, offset, length);
+      length_bytes += length;
+      if (length_bytes > room_bytes) Throw(env_, "ERR_SLICE_OUT_OF_BOUNDS", "The slices hold more than the bytes");
+    });
+    visit([&](mooncake_region* region, uint64_t offset, uint64_t length) { piece(region->base + offset, length); });
+  }
+
  private:
+  void RequireWords(size_t words_per_op) const {
+    if (words_.ElementLength() >= op_count_ * words_per_op) return;
+    Throw(env_, "ERR_INVALID_PARAMS", "Fewer descriptors than operations");
+  }
+
   std::shared_ptr<Batch> Begin(Batch::Kind kind, size_t words_per_op) const {
-    if (words_.ElementLength() < op_count_ * words_per_op) {
-      Throw(env_, "ERR_INVALID_PARAMS", "Fewer descriptors than operations");
-    }
+    RequireWords(words_per_op);
     auto batch = std::make_shared<Batch>(kind);
     batch->Reserve(op_count_);
     for (mooncake_region* region : regions_) batch->Hold(region);
@@ -96,6 +119,7 @@ napi_value ResultOf(napi_env env, const Batch& batch) {
 Napi::Function PoolBinding::Define(Napi::Env env) {
   return DefineClass(env, "CopyPool",
                      {InstanceMethod<&PoolBinding::Copy>("copy"), InstanceMethod<&PoolBinding::Checksum>("checksum"),
+                      InstanceMethod<&PoolBinding::Gather>("gather"), InstanceMethod<&PoolBinding::Scatter>("scatter"),
                       InstanceMethod<&PoolBinding::Stop>("stop")});
 }
 
@@ -117,6 +141,25 @@ Napi::Value PoolBinding::Copy(const Napi::CallbackInfo& info) { return Post(info
 
 Napi::Value PoolBinding::Checksum(const Napi::CallbackInfo& info) {
   return Post(info.Env(), Descriptors(info).ToChecksums());
+}
+
+/* Both run here and now: nothing of JavaScript's own memory may be touched later. */
+void PoolBinding::Gather(const Napi::CallbackInfo& info) {
+  auto bytes = info[3].As<Napi::Uint8Array>();
+  uint8_t* to = bytes.Data();
+  Descriptors(info).ForEachSlice(bytes.ByteLength(), [&](const uint8_t* memory, uint64_t length_bytes) {
+    if (length_bytes > 0) std::memmove(to, memory, length_bytes);
+    to += length_bytes;
+  });
+}
+
+void PoolBinding::Scatter(const Napi::CallbackInfo& info) {
+  const auto bytes = info[3].As<Napi::Uint8Array>();
+  const uint8_t* from = bytes.Data();
+  Descriptors(info).ForEachSlice(bytes.ByteLength(), [&](uint8_t* memory, uint64_t length_bytes) {
+    if (length_bytes > 0) std::memmove(memory, from, length_bytes);
+    from += length_bytes;
+  });
 }
 
 void PoolBinding::Stop(const Napi::CallbackInfo&) { pool_->Stop(); }

@@ -1,12 +1,16 @@
 import { setMaxListeners } from 'node:events'
-import { asMooncakeError, errorCode, MooncakeError, type RpcMethod } from '@mooncake-ts/core'
+import { asMooncakeError, errorCode, MooncakeError } from '@mooncake-ts/core'
+import type { AttachmentSink, RpcMethod } from '@mooncake-ts/core'
 import type { DeadlineBucket, Expirable } from '../deadlines.js'
 import type { Surroundings } from '../surroundings.js'
+import type { Attachment } from '../wire/attachment.js'
 
 /** Where a call is: waiting for a connection, or in flight on one. */
 export interface CallHolder {
   /** The caller waits no longer. */
   abandon(call: Call): void
+  /** It has ended. */
+  forget(call: Call): void
   deadlineError(call: Call): MooncakeError
 }
 
@@ -17,6 +21,8 @@ export interface CallInit {
   readonly deadlineMs: number
   readonly traceId: string
   readonly signal: AbortSignal | undefined
+  readonly attachment: Uint8Array | undefined
+  readonly sink: ((response: unknown, byteLength: number) => AttachmentSink) | undefined
   readonly resolve: (response: unknown) => void
   readonly reject: (error: unknown) => void
   readonly onSettled: () => void
@@ -32,6 +38,9 @@ export class Call implements Expirable {
   readonly #dueMs: number
   readonly #bucket: DeadlineBucket
   readonly #onAbort: (() => void) | undefined
+  /** What comes with the answer just now. */
+  #arriving: Attachment | undefined
+  #settled = false
 
   constructor(around: Surroundings, init: CallInit) {
     this.init = init
@@ -59,8 +68,9 @@ export class Call implements Expirable {
     this.fail(error)
   }
 
-  answer(body: unknown): void {
-    const { method, endpoint, resolve } = this.init
+  /** The call stays with its holder until what is attached has come. */
+  answer(body: unknown, attachment: Attachment | undefined): void {
+    const { method, endpoint, sink } = this.init
     let response: unknown
     try {
       response = method.parseResponse(body)
@@ -69,18 +79,39 @@ export class Call implements Expirable {
       this.fail(new MooncakeError('ERR_PROTOCOL', message, { cause }))
       return
     }
-    this.#settle()
-    this.#around.metrics.call(method.name, 'OK')
-    resolve(response)
+    if (attachment == null || sink == null) {
+      this.#succeed(response)
+      return
+    }
+    try {
+      const target = sink(response, attachment.byteLength)
+      this.#arriving = attachment
+      attachment.take(target, error => {
+        if (error == null) this.#succeed(response)
+        else this.fail(error)
+      })
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
   fail(error: unknown): void {
+    if (this.#settled) return
     this.#settle()
+    this.#arriving?.drop(asMooncakeError(error)) // Before the caller hears of it (I3).
     this.#around.metrics.call(this.init.method.name, errorCode(error))
     this.init.reject(error)
   }
 
+  #succeed(response: unknown): void {
+    this.#settle()
+    this.#around.metrics.call(this.init.method.name, 'OK')
+    this.init.resolve(response)
+  }
+
   #settle(): void {
+    this.#settled = true
+    this.holder?.forget(this)
     this.holder = undefined
     this.#bucket.delete(this)
     if (this.#onAbort != null) this.init.signal?.removeEventListener('abort', this.#onAbort)

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
 import { asMooncakeError, MooncakeError } from '@mooncake-ts/core'
 import type { Surroundings } from '../surroundings.js'
-import { decodeBody, encodeEmptyFrame, encodeFrame } from '../wire/codec.js'
-import { FrameKind, HEADER_BYTES, type Frame } from '../wire/frame.js'
+import { decodeBody, encodeEmptyFrame, encodeMessage } from '../wire/codec.js'
+import { FrameKind, type Frame } from '../wire/frame.js'
 import { Link, type LinkHandler } from '../wire/link.js'
 import { decodeMessage, errorOf, FAILURE } from '../wire/messages.js'
 import type { Call, CallHolder } from './call.js'
@@ -30,7 +30,8 @@ export class OutboundConnection implements CallHolder, LinkHandler {
   #closing: MooncakeError | undefined
   #ended = false
   #nextId = 1
-  #heard = true
+  /** When it was looked last. */
+  #heardBytes = 0
   #pinged = false
   #idleSinceMs = 0
 
@@ -58,27 +59,34 @@ export class OutboundConnection implements CallHolder, LinkHandler {
     return this.#calls.size
   }
 
+  /** What the socket got; valid until this returns. */
+  receive(bytes: Buffer): void {
+    this.#link.receive(bytes)
+  }
+
   send(call: Call): void {
-    const { method, traceId, request } = call.init
+    const { method, traceId, request, attachment } = call.init
     let frame: Buffer
     try {
-      frame = encodeFrame(FrameKind.request, this.#takeId(call), call.remainingMs, [
-        method.name,
-        traceId,
-        request,
-      ])
-      this.#checkSize(frame)
+      const head = { kind: FrameKind.request, id: this.#takeId(call), deadlineMs: call.remainingMs }
+      const bytesMax = Math.min(this.#link.peerFrameBytesMax, this.#around.settings.frameBytesMax)
+      frame = encodeMessage(head, [method.name, traceId, request], attachment?.byteLength, bytesMax)
+      this.#checkBacklog(frame.length + (attachment?.byteLength ?? 0))
     } catch (error) {
       call.fail(error)
       return
     }
     call.holder = this
     this.#calls.set(call.id, call)
-    this.#link.send(frame)
+    this.#link.send(frame, attachment == null ? undefined : { bytes: attachment, onSent: () => {} })
   }
 
   abandon(call: Call): void {
     if (this.#calls.delete(call.id)) this.#link.send(encodeEmptyFrame(FrameKind.cancel, call.id))
+  }
+
+  forget(call: Call): void {
+    this.#calls.delete(call.id)
   }
 
   deadlineError(call: Call): MooncakeError {
@@ -104,13 +112,18 @@ export class OutboundConnection implements CallHolder, LinkHandler {
   }
 
   onFrame(frame: Frame): void {
-    this.#heard = true
+    this.#receive(frame)
+    const { attachment } = frame
+    if (attachment?.taken === false) attachment.drop(new MooncakeError('ERR_RPC_FAIL', 'Nobody waits for it'))
+  }
+
+  #receive(frame: Frame): void {
     switch (frame.kind) {
       case FrameKind.response:
-        this.#settle(frame.id, decodeBody(frame.body))
+        this.#take(frame.id)?.answer(decodeBody(frame.body), frame.attachment)
         return
       case FrameKind.failure:
-        this.#settle(frame.id, undefined, errorOf(decodeMessage(FAILURE, frame.body, 'FAILURE')))
+        this.#take(frame.id)?.fail(errorOf(decodeMessage(FAILURE, frame.body, 'FAILURE')))
         return
       case FrameKind.goodbye:
         this.#goodbye = errorOf(decodeMessage(FAILURE, frame.body, 'GOODBYE'))
@@ -126,8 +139,7 @@ export class OutboundConnection implements CallHolder, LinkHandler {
     this.#ended = true
     this.#keepAlive?.[Symbol.dispose]()
     const cause = error ?? this.#closing ?? this.#goodbye
-    for (const call of this.#calls.values()) call.fail(this.#lostError(cause))
-    this.#calls.clear()
+    for (const call of [...this.#calls.values()]) call.fail(this.#lostError(cause))
     this.#onClose(cause)
   }
 
@@ -145,23 +157,14 @@ export class OutboundConnection implements CallHolder, LinkHandler {
     return call.id
   }
 
-  #settle(id: number, response: unknown, error?: MooncakeError): void {
+  /** Undefined for a late answer: its caller has given up. */
+  #take(id: number): Call | undefined {
     this.proven = true
-    const call = this.#calls.get(id)
-    if (call == null) return // A late answer: its caller has given up.
-    this.#calls.delete(id)
-    if (error == null) call.answer(response)
-    else call.fail(error)
+    return this.#calls.get(id)
   }
 
-  /** @throws ERR_INVALID_PARAMS, ERR_OVERLOADED */
-  #checkSize(frame: Buffer): void {
-    const bytesMax = Math.min(this.#link.peerFrameBytesMax, this.#around.settings.frameBytesMax)
-    const bytes = frame.length - HEADER_BYTES
-    if (bytes > bytesMax) {
-      const message = `The request has ${bytes} bytes, ${this.#endpoint} takes ${bytesMax}`
-      throw new MooncakeError('ERR_INVALID_PARAMS', message)
-    }
+  /** @throws ERR_OVERLOADED */
+  #checkBacklog(bytes: number): void {
     const { outgoingBytes } = this.#link
     if (outgoingBytes > 0 && outgoingBytes + bytes > this.#around.settings.outgoingBytesMax) {
       const message = `${outgoingBytes} bytes wait for the connection to ${this.#endpoint}`
@@ -176,8 +179,8 @@ export class OutboundConnection implements CallHolder, LinkHandler {
     if (this.#calls.size > 0) this.#idleSinceMs = nowMs
     if (nowMs - this.#idleSinceMs >= settings.idleConnectionMs) {
       this.#link.close()
-    } else if (this.#heard || this.#calls.size === 0) {
-      this.#heard = false
+    } else if (this.#link.receivedBytes !== this.#heardBytes || this.#calls.size === 0) {
+      this.#heardBytes = this.#link.receivedBytes
       this.#pinged = false
     } else if (!this.#pinged) {
       this.#pinged = true

@@ -2,19 +2,37 @@ import { connect, type Socket } from 'node:net'
 import { MooncakeError, type Clock } from '@mooncake-ts/core'
 import { formatEndpoint, type Endpoint } from '../endpoint.js'
 
+/**
+ * Sockets of this process receive into one buffer, which stays in the cache of the processor: what they get is
+ * used up before the next one reads.
+ */
+const RECEIVE_BYTES = 256 * 1024
+
+export interface DialOptions {
+  readonly timeoutMs: number
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  /** Gets what the socket receives; the bytes are valid until it returns. */
+  readonly onData: (bytes: Buffer) => void
+}
+
+let receiveBuffer: Buffer | undefined
+
 /** @throws ERR_RPC_FAIL; the signal's reason */
-export function dial(
-  endpoint: Endpoint,
-  options: { readonly timeoutMs: number; readonly clock: Clock; readonly signal: AbortSignal },
-): Promise<Socket> {
-  const { timeoutMs, clock, signal } = options
+export function dial(endpoint: Endpoint, options: DialOptions): Promise<Socket> {
+  const { timeoutMs, clock, signal, onData } = options
   const name = formatEndpoint(endpoint)
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason as Error)
       return
     }
-    const socket = connect(endpoint)
+    receiveBuffer ??= Buffer.allocUnsafeSlow(RECEIVE_BYTES)
+    const callback = (byteLength: number, buffer: Uint8Array): boolean => {
+      onData((buffer as Buffer).subarray(0, byteLength))
+      return true
+    }
+    const socket = connect({ ...endpoint, onread: { buffer: receiveBuffer, callback } })
     const settle = (error?: Error): void => {
       timer[Symbol.dispose]()
       signal.removeEventListener('abort', onAbort)

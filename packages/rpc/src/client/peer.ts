@@ -11,13 +11,22 @@ import { parseEndpoint, type Endpoint } from '../endpoint.js'
 import { DEADLINE_DEFAULT_MS, DEADLINE_MAX_MS } from '../options.js'
 import type { Surroundings } from '../surroundings.js'
 import { Backoff } from './backoff.js'
-import { Call, type CallHolder } from './call.js'
+import { Call, type CallHolder, type CallInit } from './call.js'
 import { connectError, OutboundConnection } from './connection.js'
 import { dial } from './dial.js'
 
 /** Trace ids of this process: `<random>-<count>`. */
 const TRACE_PREFIX = randomBytes(6).toString('hex')
 let traceCount = 0
+
+/** A socket wants to know who receives when it is made; the connection comes with the socket. */
+class Incoming {
+  receiver: OutboundConnection | undefined
+
+  readonly push = (bytes: Buffer): void => {
+    this.receiver?.receive(bytes)
+  }
+}
 
 /**
  * All connections to one endpoint. They open when calls need them, one attempt at a time, with a pause after
@@ -51,7 +60,7 @@ export class Peer implements RpcClient, CallHolder {
   call<Request, Response>(
     method: RpcMethod<Request, Response>,
     request: Request,
-    options: RpcCallOptions = {},
+    options: RpcCallOptions<Response> = {},
   ): Promise<Response> {
     return new Promise<Response>((resolve, reject) => {
       const deadlineMs = options.deadlineMs ?? method.deadlineMs ?? DEADLINE_DEFAULT_MS
@@ -64,6 +73,8 @@ export class Peer implements RpcClient, CallHolder {
         deadlineMs,
         traceId: options.traceId ?? `${TRACE_PREFIX}-${(traceCount++).toString(36)}`,
         signal: options.signal,
+        attachment: options.attachment,
+        sink: options.sink as CallInit['sink'],
         resolve: resolve as (response: unknown) => void,
         reject,
         onSettled: this.#onSettled,
@@ -73,6 +84,10 @@ export class Peer implements RpcClient, CallHolder {
   }
 
   abandon(call: Call): void {
+    this.#waiting.delete(call)
+  }
+
+  forget(call: Call): void {
     this.#waiting.delete(call)
   }
 
@@ -141,8 +156,9 @@ export class Peer implements RpcClient, CallHolder {
       const pauseMs = this.#backoff.remainingMs
       if (pauseMs > 0) await clock.sleep(pauseMs, signal)
       const timeoutMs = settings.connectTimeoutMs
-      const socket = await dial(this.#address, { timeoutMs, clock, signal })
-      await this.#shakeHands(socket)
+      const incoming = new Incoming()
+      const socket = await dial(this.#address, { timeoutMs, clock, signal, onData: incoming.push })
+      await this.#shakeHands(socket, incoming)
     } catch (error) {
       this.#attempt = undefined // Before callers hear of it: who tries again at once begins the next attempt.
       this.#backoff.failed()
@@ -156,7 +172,7 @@ export class Peer implements RpcClient, CallHolder {
   }
 
   /** Settles when the connection takes calls, or is no more. */
-  #shakeHands(socket: Socket): Promise<void> {
+  #shakeHands(socket: Socket, incoming: Incoming): Promise<void> {
     return new Promise((resolve, reject) => {
       const connection = new OutboundConnection(socket, this.endpoint, this.#around, {
         onOpen: () => {
@@ -170,6 +186,7 @@ export class Peer implements RpcClient, CallHolder {
           reject(error ?? new MooncakeError('ERR_RPC_FAIL', 'The peer closed the connection at once'))
         },
       })
+      incoming.receiver = connection
       this.#connections.push(connection)
     })
   }

@@ -3,8 +3,8 @@ import { asMooncakeError, MooncakeError } from '@mooncake-ts/core'
 import type { Outcome } from '../metrics.js'
 import { DEADLINE_DEFAULT_MS, DEADLINE_MAX_MS } from '../options.js'
 import type { Surroundings } from '../surroundings.js'
-import { decodeBody, encodeEmptyFrame, encodeFrame } from '../wire/codec.js'
-import { FrameKind, HEADER_BYTES, type Frame } from '../wire/frame.js'
+import { decodeBody, encodeEmptyFrame, encodeFrame, encodeMessage } from '../wire/codec.js'
+import { FrameKind, type Frame } from '../wire/frame.js'
 import { Link, type LinkHandler } from '../wire/link.js'
 import { failureOf } from '../wire/messages.js'
 import type { HandlerRegistry, Registration } from './registry.js'
@@ -78,29 +78,31 @@ export class InboundConnection implements LinkHandler {
   }
 
   #receiveRequest(frame: Frame): void {
-    const { id } = frame
+    const { id, attachment } = frame
     const [name, traceId, body] = decodeRequest(frame.body)
     if (this.#requests.has(id)) throw new MooncakeError('ERR_PROTOCOL', `Request id ${id} is in use`)
     const registration = this.#handlers.get(name)
     if (registration == null) {
       // Its name is the caller's choice: as a label it would grow the metrics without end.
-      this.#refuse(id, 'unknown', new MooncakeError('ERR_RPC_METHOD_UNKNOWN', `No method ${name} here`))
+      this.#refuse(frame, 'unknown', new MooncakeError('ERR_RPC_METHOD_UNKNOWN', `No method ${name} here`))
       return
     }
     const refusal = this.#refusal()
     if (refusal != null) {
-      this.#refuse(id, name, refusal)
+      this.#refuse(frame, name, refusal)
       return
     }
     const deadlineMs = Math.min(frame.deadlineMs || DEADLINE_DEFAULT_MS, DEADLINE_MAX_MS)
     const { peer } = this.#link
-    const request = new ServedRequest(this.#around, { id, method: name, peer, deadlineMs, traceId })
+    const init = { id, method: name, peer, deadlineMs, traceId, attachment }
+    const request = new ServedRequest(this.#around, init)
     this.#requests.set(id, request)
     this.#owner.onRequest(request)
     this.#serve(request, registration, body)
   }
 
-  #refuse(id: number, method: string, error: MooncakeError): void {
+  #refuse({ id, attachment }: Frame, method: string, error: MooncakeError): void {
+    attachment?.drop(error)
     this.#around.metrics.request(method, error.code, 0)
     this.#sendFailure(id, error)
   }
@@ -135,7 +137,7 @@ export class InboundConnection implements LinkHandler {
 
   #answer(request: ServedRequest, response: unknown): void {
     try {
-      if (!request.abandoned) this.#sendResponse(request.id, response)
+      if (!request.abandoned) this.#sendResponse(request, response)
     } catch (cause) {
       const message = `The answer of ${request.method} cannot be sent: ${asMooncakeError(cause).message}`
       this.#answerFailure(request, new MooncakeError('ERR_INTERNAL', message, { cause }))
@@ -167,14 +169,11 @@ export class InboundConnection implements LinkHandler {
   }
 
   /** @throws ERR_INVALID_PARAMS for what cannot be encoded, or is larger than the caller takes */
-  #sendResponse(id: number, response: unknown): void {
-    const frame = encodeFrame(FrameKind.response, id, 0, response)
+  #sendResponse(request: ServedRequest, response: unknown): void {
     const bytesMax = Math.min(this.#link.peerFrameBytesMax, this.#around.settings.frameBytesMax)
-    const bytes = frame.length - HEADER_BYTES
-    if (bytes > bytesMax) {
-      throw new MooncakeError('ERR_INVALID_PARAMS', `it has ${bytes} bytes, the caller takes ${bytesMax}`)
-    }
-    this.#link.send(frame)
+    const head = { kind: FrameKind.response, id: request.id, deadlineMs: 0 }
+    const frame = encodeMessage(head, response, request.attachedBytes, bytesMax)
+    this.#link.send(frame, request.takeAttached())
   }
 
   #sendFailure(id: number, error: MooncakeError): void {

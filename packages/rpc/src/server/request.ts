@@ -1,6 +1,8 @@
 import { MooncakeError, type ErrorCode, type RpcContext } from '@mooncake-ts/core'
 import type { DeadlineBucket, Expirable } from '../deadlines.js'
 import type { Surroundings } from '../surroundings.js'
+import type { Attachment } from '../wire/attachment.js'
+import type { Attached } from '../wire/codec.js'
 
 /** One request in work, and what its handler sees of it. */
 export class ServedRequest implements RpcContext, Expirable {
@@ -10,6 +12,9 @@ export class ServedRequest implements RpcContext, Expirable {
   readonly deadlineMs: number
   readonly traceId: string
   readonly begunMs: number
+  readonly attachment: Attachment | undefined
+  /** Goes with the answer. */
+  #attached: Attached | undefined
   readonly #bucket: DeadlineBucket
   /** Made when a handler asks: most never do, and one costs more than the rest of a small request. */
   #controller: AbortController | undefined
@@ -24,6 +29,7 @@ export class ServedRequest implements RpcContext, Expirable {
       readonly peer: string
       readonly deadlineMs: number
       readonly traceId: string
+      readonly attachment: Attachment | undefined
     },
   ) {
     this.id = init.id
@@ -31,6 +37,7 @@ export class ServedRequest implements RpcContext, Expirable {
     this.peer = init.peer
     this.deadlineMs = init.deadlineMs
     this.traceId = init.traceId
+    this.attachment = init.attachment
     this.begunMs = around.clock.nowMs()
     this.#bucket = around.deadlines.add(this, init.deadlineMs)
   }
@@ -71,8 +78,29 @@ export class ServedRequest implements RpcContext, Expirable {
     this.#controller?.abort(reason)
   }
 
+  attach(bytes: Uint8Array, onSent: () => void = () => {}): void {
+    this.#attached?.onSent()
+    this.#attached = { bytes, onSent }
+  }
+
+  get attachedBytes(): number | undefined {
+    return this.#attached?.bytes.byteLength
+  }
+
+  /** Whoever takes it has to say when it was sent. */
+  takeAttached(): Attached | undefined {
+    const attached = this.#attached
+    this.#attached = undefined
+    return attached
+  }
+
   /** The handler has returned. */
   settle(): void {
     this.#bucket.delete(this)
+    this.#attached?.onSent() // It was not.
+    if (this.attachment?.ended !== false) return
+    this.attachment.drop(
+      new MooncakeError('ERR_INTERNAL', `${this.method} returned before its attachment came`),
+    )
   }
 }

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { asMooncakeError, hasCode, MooncakeError } from '@mooncake-ts/core'
 import type { Surroundings } from '../surroundings.js'
-import { encodeFrame } from './codec.js'
+import { encodeFrame, type Attached } from './codec.js'
 import { FrameKind, FrameReader, type Frame } from './frame.js'
 import { Handshake, type Session } from './handshake.js'
 import { failureOf } from './messages.js'
@@ -38,11 +38,13 @@ export class Link {
   readonly #around: Surroundings
   readonly #handler: LinkHandler
   readonly #handshake: Handshake
-  readonly #reader = new FrameReader(HELLO_BYTES_MAX)
+  readonly #reader: FrameReader
   #timer: Disposable
   #session: Session | undefined
   #ended = false
   #corked = false
+  /** What the socket has not taken yet. */
+  readonly #sending = new Set<Attached>()
 
   constructor(
     socket: Socket,
@@ -57,6 +59,7 @@ export class Link {
     this.#role = role
     this.#around = around
     this.#handler = handler
+    this.#reader = new FrameReader(HELLO_BYTES_MAX, { borrowed: role === 'client' })
     this.#handshake = new Handshake(role, security, settings.frameBytesMax)
     this.#timer = clock.after(settings.handshakeTimeoutMs, () => {
       const message = `No authentication within ${settings.handshakeTimeoutMs} ms`
@@ -77,8 +80,16 @@ export class Link {
     return this.#session?.frameBytesMax ?? 0
   }
 
-  send(frame: Buffer): void {
-    if (this.#ended) return
+  /** Whatever the peer says, and be it a part of a long message. */
+  get receivedBytes(): number {
+    return this.#socket.bytesRead
+  }
+
+  send(frame: Buffer, attached?: Attached): void {
+    if (this.#ended) {
+      attached?.onSent()
+      return
+    }
     if (!this.#corked) {
       this.#corked = true
       this.#socket.cork()
@@ -87,6 +98,11 @@ export class Link {
       })
     }
     this.#socket.write(frame)
+    if (attached == null) return
+    this.#sending.add(attached)
+    this.#socket.write(attached.bytes, () => {
+      this.#sent(attached)
+    })
   }
 
   /** Sends what is queued, for at most `drainMs`, then ends the connection. */
@@ -95,12 +111,28 @@ export class Link {
     this.#socket.end()
   }
 
+  /** What the socket got. A client is told by whoever made its socket, and does not keep the bytes. */
+  receive(chunk: Buffer): void {
+    if (this.#ended) return // Read only to be thrown away.
+    try {
+      this.#reader.push(chunk, frame => {
+        if (this.#session == null) this.#shakeHands(frame)
+        else this.#handler.onFrame(frame)
+        return !this.#ended
+      })
+    } catch (error) {
+      this.#fail(asMooncakeError(error))
+    }
+  }
+
   #listen(): void {
     this.#socket.setNoDelay(true)
     this.#socket.setKeepAlive(true, this.#around.settings.keepAliveMs)
-    this.#socket.on('data', chunk => {
-      this.#receive(chunk)
-    })
+    if (this.#role === 'server') {
+      this.#socket.on('data', chunk => {
+        this.receive(chunk)
+      })
+    }
     this.#socket.on('drain', () => this.#socket.resume())
     this.#socket.on('end', () => {
       this.#receiveEnd()
@@ -113,20 +145,8 @@ export class Link {
     this.#socket.on('close', () => {
       this.#end(undefined)
       this.#timer[Symbol.dispose]()
+      for (const attached of this.#sending) this.#sent(attached)
     })
-  }
-
-  #receive(chunk: Buffer): void {
-    if (this.#ended) return // Read only to be thrown away.
-    try {
-      this.#reader.push(chunk, frame => {
-        if (this.#session == null) this.#shakeHands(frame)
-        else this.#handler.onFrame(frame)
-        return !this.#ended
-      })
-    } catch (error) {
-      this.#fail(asMooncakeError(error))
-    }
   }
 
   #shakeHands(frame: Frame): void {
@@ -140,7 +160,7 @@ export class Link {
   }
 
   #receiveEnd(): void {
-    if (this.#reader.pendingBytes > 0 && !this.#ended) {
+    if (this.#reader.pending && !this.#ended) {
       this.#fail(new MooncakeError('ERR_PROTOCOL', 'The connection ended in the middle of a frame'))
     }
     this.#end(undefined)
@@ -168,6 +188,13 @@ export class Link {
     this.#socket.resume()
     this.#timer = this.#around.clock.after(lingerMs, () => this.#socket.destroy())
     this.#handler.onClose(error)
+    this.#reader.fail(
+      new MooncakeError('ERR_RPC_FAIL', `The connection to ${this.peer} ended`, { cause: error }),
+    )
+  }
+
+  #sent(attached: Attached): void {
+    if (this.#sending.delete(attached)) attached.onSent()
   }
 
   #uncork(): void {

@@ -42,6 +42,11 @@ export interface StoreLimits {
   readonly lockShardCount?: number
   /** Bytes of payload in flight in one process; a call beyond waits its turn. @defaultValue 256 MiB */
   readonly inflightBytesMax?: number
+  /**
+   * Objects of one request that have at most so many bytes together travel inside of the RPC instead of by a
+   * transport, which is one round trip instead of two; up to 256 KiB, 0 for never. @defaultValue 256 KiB
+   */
+  readonly inlineBytesMax?: number
   /** Memory for objects on their way into or out of tiers without addresses. @defaultValue 64 MiB */
   readonly stagingBytesMax?: number
   /** Operations that may wait; more are refused with ERR_OVERLOADED. @defaultValue 65 536 */

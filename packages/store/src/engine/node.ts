@@ -21,6 +21,7 @@ import { StagingPool } from '../local/staging-pool.js'
 import { TieredBackend } from '../local/tiered-backend.js'
 import { ClientRpcService } from '../peers/client-rpc-service.js'
 import { Committer } from '../peers/committer.js'
+import { InlineReader } from '../peers/inline-reader.js'
 import { ForwardSessions } from '../peers/forward-sessions.js'
 import { PeerClient } from '../peers/peer-client.js'
 import { RemoteReader } from '../peers/remote-reader.js'
@@ -171,7 +172,7 @@ export class Node implements Startable {
   }
 
   #serve(): void {
-    const { clock, limits, transports, logger, rpc, tiers } = this.#parts
+    const { clock, limits, transports, logger, rpc, tiers, memory } = this.#parts
     if (tiers.length === 0) return
     const committer = this.#committer
     const [submitter, staging, writes] = [this.#submitter, this.#staging, new WritesInFlight()]
@@ -188,6 +189,7 @@ export class Node implements Startable {
     })
     this.#service = new ClientRpcService(rpc, {
       reader: new RemoteReader(backend, submitter, staging),
+      inlineReader: new InlineReader(backend, memory.copyPool),
       writer: new RemoteWriter({ backend, submitter, staging, committer, writes, unannounced }),
       sessions: this.#sessions,
       unannounced,
@@ -195,14 +197,21 @@ export class Node implements Startable {
   }
 
   #compose(): void {
-    const { memory, transports, clock, direction, tiers, rpc } = this.#parts
+    const { memory, transports, clock, direction, tiers, rpc, limits } = this.#parts
     const { backend, unannounced, router, admission, nodeId } = this
     const [submitter, staging, committer] = [this.#submitter, this.#staging, this.#committer]
     const peer = (endpoint: string): PeerClient => this.peer(endpoint)
     this.#reader = new Reader({
       backend,
       local: new LocalReads(backend, unannounced, memory),
-      peers: new PeerReads(transports, submitter, clock, direction),
+      peers: new PeerReads({
+        transports,
+        submitter,
+        clock,
+        copyPool: memory.copyPool,
+        direction,
+        inlineBytesMax: limits.inlineBytesMax,
+      }),
       peer,
       router,
       admission,

@@ -1,7 +1,10 @@
-import { isErrorCode, MooncakeError, type Clock, type Slice, type Transport } from '@mooncake-ts/core'
+import { isErrorCode, MooncakeError } from '@mooncake-ts/core'
+import type { Clock, CopyPool, Slice, Transport } from '@mooncake-ts/core'
 import type { PeerClient } from '../peers/peer-client.js'
+import type { ReadInline } from '../peers/protocol.js'
 import { Announcement } from '../transfer/announcement.js'
-import { firstBytes } from '../transfer/slices.js'
+import { SliceCursor } from '../transfer/slice-cursor.js'
+import { firstBytes, subSlice } from '../transfer/slices.js'
 import type { SubmitOp, TransferSubmitter } from '../transfer/submitter.js'
 
 export interface ReadTask {
@@ -16,6 +19,8 @@ export interface ReadOutcome {
   readonly checksum?: number
 }
 
+type InlineAnswer = ReturnType<typeof ReadInline.parseResponse>
+
 export interface PeerCallOptions {
   readonly signal: AbortSignal
   readonly deadlineMs: number
@@ -29,28 +34,88 @@ export function peerError(code: string, message?: string): MooncakeError {
 }
 
 /**
- * Reads objects that one peer holds. Reverse: one RPC, the owner WRITEs; needs a transport whose windows can
- * be revoked, because this side owns the deadline. Forward: pin, READ from here, unpin.
+ * Reads objects that one peer holds. Small ones come with the answer of one RPC. Others, reverse: one RPC, the
+ * owner WRITEs; needs a transport whose windows can be revoked, because this side owns the deadline. Forward:
+ * pin, READ from here, unpin.
  */
 export class PeerReads {
   readonly #reversible: readonly Transport[]
   readonly #submitter: TransferSubmitter
   readonly #clock: Clock
+  readonly #copyPool: CopyPool
+  readonly #inlineBytesMax: number
 
-  constructor(
-    transports: readonly Transport[],
-    submitter: TransferSubmitter,
-    clock: Clock,
-    direction: 'reverse' | 'forward',
-  ) {
+  constructor(init: {
+    readonly transports: readonly Transport[]
+    readonly submitter: TransferSubmitter
+    readonly clock: Clock
+    readonly copyPool: CopyPool
+    readonly direction: 'reverse' | 'forward'
+    readonly inlineBytesMax: number
+  }) {
     this.#reversible =
-      direction === 'reverse' ? transports.filter(transport => transport.supports.revoke) : []
-    this.#submitter = submitter
-    this.#clock = clock
+      init.direction === 'reverse' ? init.transports.filter(transport => transport.supports.revoke) : []
+    this.#submitter = init.submitter
+    this.#clock = init.clock
+    this.#copyPool = init.copyPool
+    this.#inlineBytesMax = init.inlineBytesMax
   }
 
-  /** One outcome per task, in order, at rest. @throws what the RPC throws; then at rest too */
-  async read(peer: PeerClient, tasks: readonly ReadTask[], options: PeerCallOptions): Promise<ReadOutcome[]> {
+  /**
+   * One outcome per task, in order, at rest.
+   * @param bytes what they have together, as far as is known
+   * @throws what the RPC throws; then at rest too
+   */
+  async read(
+    peer: PeerClient,
+    tasks: readonly ReadTask[],
+    bytes: number,
+    options: PeerCallOptions,
+  ): Promise<ReadOutcome[]> {
+    if (bytes <= this.#inlineBytesMax) return await this.#inline(peer, tasks, options)
+    return await this.#byTransport(peer, tasks, options)
+  }
+
+  async #inline(
+    peer: PeerClient,
+    tasks: readonly ReadTask[],
+    options: PeerCallOptions,
+  ): Promise<ReadOutcome[]> {
+    let cursor: SliceCursor | undefined
+    const request = {
+      keys: tasks.map(task => task.key),
+      capacities: tasks.map(task => task.target.byteLength),
+    }
+    const answer = await peer.readInline(request, {
+      ...options,
+      sink: (response, byteLength) => {
+        const filled = new SliceCursor(attachedSlices(response, tasks, byteLength), this.#copyPool)
+        cursor = filled
+        return bytes => {
+          filled.write(bytes)
+        }
+      },
+    })
+    if (cursor == null) attachedSlices(answer, tasks, 0)
+    const outcomes = outcomesOf(answer, tasks)
+    const { postponed } = answer
+    if (postponed.length === 0) return outcomes
+    const rest = await this.#byTransport(
+      peer,
+      postponed.map(position => tasks[position]!),
+      options,
+    )
+    postponed.forEach((position, i) => {
+      outcomes[position] = rest[i]!
+    })
+    return outcomes
+  }
+
+  async #byTransport(
+    peer: PeerClient,
+    tasks: readonly ReadTask[],
+    options: PeerCallOptions,
+  ): Promise<ReadOutcome[]> {
     return this.#reversible.length > 0
       ? await this.#reverse(peer, tasks, options)
       : await this.#forward(peer, tasks, options)
@@ -134,4 +199,45 @@ export class PeerReads {
     // Nobody waits for it: where it is lost, the lease runs out.
     if (held.length > 0) peer.unpinKeys(held, { deadlineMs }).catch(() => {})
   }
+}
+
+/**
+ * Where the attached bytes go.
+ * @throws ERR_PROTOCOL for an answer that does not fit what was asked for, or what is attached to it
+ */
+function attachedSlices(
+  { byteLengths, failed, codes, postponed }: InlineAnswer,
+  tasks: readonly ReadTask[],
+  attachedBytes: number,
+): Slice[] {
+  const absent = new Set([...failed, ...postponed])
+  const slices: Slice[] = []
+  let bytes = 0
+  let fits = byteLengths.length === tasks.length && codes.length === failed.length
+  for (const position of absent) fits &&= position < tasks.length
+  for (let position = 0; fits && position < tasks.length; position++) {
+    const byteLength = byteLengths[position]!
+    if (byteLength === 0 || absent.has(position)) continue
+    const { target } = tasks[position]!
+    fits = byteLength <= target.byteLength
+    bytes += byteLength
+    if (fits) slices.push(subSlice(target, 0, byteLength))
+  }
+  if (fits && bytes === attachedBytes) return slices
+  throw new MooncakeError('ERR_PROTOCOL', 'The peer answered something else than it was asked for')
+}
+
+function outcomesOf(
+  { byteLengths, checksums, failed, codes }: InlineAnswer,
+  tasks: readonly ReadTask[],
+): ReadOutcome[] {
+  const outcomes = tasks.map((_, position): ReadOutcome => {
+    const byteLength = byteLengths[position]!
+    const checksum = checksums?.[position]
+    return checksum == null ? { byteLength } : { byteLength, checksum }
+  })
+  failed.forEach((position, i) => {
+    outcomes[position] = { ...outcomes[position]!, error: peerError(codes[i]!) }
+  })
+  return outcomes
 }

@@ -167,7 +167,7 @@ export class Reader {
     const owners = chunk.map(read => this.#nextReplica(read)!.nodeId) // Of one endpoint, but perhaps of two lives.
     try {
       const options = { signal, deadlineMs: this.#attemptMs(chunk, terms) }
-      outcomes = await admission.run(bytes, signal, () => peers.read(peer(endpoint), chunk, options))
+      outcomes = await admission.run(bytes, signal, () => peers.read(peer(endpoint), chunk, bytes, options))
       for (const nodeId of owners) router.suspects.answered(nodeId)
     } catch (error) {
       for (const nodeId of owners) router.suspects.failed(nodeId, error)

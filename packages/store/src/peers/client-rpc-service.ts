@@ -1,8 +1,10 @@
 import type { RpcContext, RpcMethod, RpcService } from '@mooncake-ts/core'
 import type { ForwardSessions } from './forward-sessions.js'
+import type { InlineReader } from './inline-reader.js'
 import {
   PinKey,
   PreWrite,
+  ReadInline,
   ReadRemoteData,
   UnPinKey,
   WriteCommit,
@@ -19,6 +21,7 @@ import type { Unannounced } from './unannounced.js'
  */
 export interface DataManager {
   readonly reader: RemoteReader
+  readonly inlineReader: InlineReader
   readonly writer: RemoteWriter
   readonly sessions: ForwardSessions
   readonly unannounced: Unannounced
@@ -28,7 +31,7 @@ export interface DataManager {
 export class ClientRpcService {
   readonly #handlers: Disposable[] = []
 
-  constructor(rpc: RpcService, { reader, writer, sessions, unannounced }: DataManager) {
+  constructor(rpc: RpcService, { reader, inlineReader, writer, sessions, unannounced }: DataManager) {
     const serve = <Request, Result>(
       method: RpcMethod<Request, { results: Result[] }>,
       handler: (request: Request, signal: AbortSignal) => Promise<Result[]> | Result[],
@@ -38,6 +41,17 @@ export class ClientRpcService {
       })
       this.#handlers.push(rpc.handle(method, handle))
     }
+    this.#handlers.push(
+      rpc.handle(ReadInline, (request, context) => {
+        const read = () =>
+          inlineReader.serve(request, (bytes, onSent) => {
+            context.attach(bytes, onSent)
+          })
+        const waiting = request.keys.filter(key => unannounced.has(key)).map(key => ({ key }))
+        // Without a promise in the ordinary case; the signal, too, is made when somebody asks for it.
+        return waiting.length === 0 ? read() : unannounced.answered(waiting, context.signal)!.then(read)
+      }),
+    )
     serve(ReadRemoteData, async (request, signal) => {
       await unannounced.answered(request.items, signal)
       return await reader.serve(request, signal)

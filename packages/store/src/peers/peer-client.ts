@@ -2,6 +2,7 @@ import type { RpcCallOptions, RpcClient, RpcService } from '@mooncake-ts/core'
 import {
   PinKey,
   PreWrite,
+  ReadInline,
   ReadRemoteData,
   UnPinKey,
   WriteCommit,
@@ -22,6 +23,13 @@ export class PeerClient {
 
   constructor(rpc: RpcService, endpoint: string) {
     this.#client = rpc.connect(endpoint)
+  }
+
+  async readInline(
+    request: ReturnType<typeof ReadInline.parseRequest>,
+    options: RpcCallOptions<ReturnType<typeof ReadInline.parseResponse>>,
+  ): Promise<ReturnType<typeof ReadInline.parseResponse>> {
+    return await this.#client.call(ReadInline, request, options)
   }
 
   async read(request: ReadRequest, options: RpcCallOptions): Promise<ReadResultItem[]> {

@@ -5,6 +5,9 @@ export const BATCH_KEYS_MAX = 65_536
 /** UTF-8 bytes; the schema bounds UTF-16 units, the engine's own check is exact. */
 export const KEY_BYTES_MAX = 4096
 
+/** What one answer may have attached. Beyond, the copies cost more than a transport's round trip. */
+export const INLINE_BYTES_MAX = 256 * 1024
+
 /** Slices of one value or destination. */
 export const PARTS_MAX = 1024
 
@@ -64,6 +67,29 @@ const Status = Type.Object({ code: ErrorCodeText, message: Type.Optional(Type.St
 export const ReadRemoteData = defineMethod('Client.ReadRemoteData', {
   request: Type.Object({ regions: Regions, items: batchOf(ReadItem) }),
   response: Type.Object({ results: batchOf(ReadResult) }),
+})
+
+/**
+ * The objects come with the answer: for small ones, where a transport's round trip would cost more than the
+ * copies. Columns instead of objects, because there are many keys. Attached, in the order of the keys, is
+ * every object that is neither named in `failed` nor in `postponed`.
+ */
+export const ReadInline = defineMethod('Client.ReadInline', {
+  request: Type.Object({
+    keys: batchOf(Key),
+    /** Of the destinations. */
+    capacities: batchOf(Count),
+  }),
+  response: Type.Object({
+    /** Of the objects, also of those that did not fit; 0 where there is none. */
+    byteLengths: batchOf(Count),
+    checksums: Type.Optional(batchOf(Type.Union([Count, Type.Null()]))),
+    /** Positions of keys, and why they are not attached. */
+    failed: batchOf(Count),
+    codes: batchOf(Type.String()),
+    /** Positions of objects that are too large, or not in memory: to be read by ReadRemoteData. */
+    postponed: batchOf(Count),
+  }),
 })
 
 /**

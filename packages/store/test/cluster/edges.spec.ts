@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { hasCode, type Completion, type Transfer } from '@mooncake-ts/core'
 import { randomBytes, rejectsWith } from '@mooncake-ts/testkit'
 import type { Store } from '@mooncake-ts/store'
-import { TestCluster } from './support.js'
+import { TestCluster, threeStores, WAYS } from './support.js'
 
 async function failuresOf(transfer: Transfer): Promise<unknown[]> {
   const failures: unknown[] = []
@@ -14,18 +14,14 @@ async function failuresOf(transfer: Transfer): Promise<unknown[]> {
   return failures
 }
 
-for (const transferDirection of ['reverse', 'forward'] as const) {
-  describe(`edges of what can be asked for, moved ${transferDirection}`, () => {
+for (const { way, options } of WAYS) {
+  describe(`edges of what can be asked for, moved ${way}`, () => {
     let cluster: TestCluster
     let stores: Record<'a' | 'b' | 'client', Store>
 
     before(async () => {
       cluster = await TestCluster.start()
-      stores = {
-        a: await cluster.node('a', { transferDirection }),
-        b: await cluster.node('b', { transferDirection }),
-        client: await cluster.client('client', { transferDirection }),
-      }
+      stores = await threeStores(cluster, options)
     })
     after(() => cluster[Symbol.asyncDispose]())
     afterEach(() => stores.client.removeAll())

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { hasCode, type Completion, type Transfer } from '@mooncake-ts/core'
 import { randomBytes, rejectsWith, until } from '@mooncake-ts/testkit'
 import type { Store } from '@mooncake-ts/store'
-import { TestCluster } from './support.js'
+import { TestCluster, threeStores, WAYS } from './support.js'
 
 async function completionsOf(transfer: Transfer): Promise<Completion[]> {
   const completions: Completion[] = []
@@ -11,18 +11,14 @@ async function completionsOf(transfer: Transfer): Promise<Completion[]> {
   return completions.sort((a, b) => a.index - b.index)
 }
 
-for (const transferDirection of ['reverse', 'forward'] as const) {
-  describe(`objects, moved ${transferDirection}`, () => {
+for (const { way, options } of WAYS) {
+  describe(`objects, moved ${way}`, () => {
     let cluster: TestCluster
     let stores: Record<'a' | 'b' | 'client', Store>
 
     before(async () => {
       cluster = await TestCluster.start()
-      stores = {
-        a: await cluster.node('a', { transferDirection }),
-        b: await cluster.node('b', { transferDirection }),
-        client: await cluster.client('client', { transferDirection }),
-      }
+      stores = await threeStores(cluster, options)
     })
     after(() => cluster[Symbol.asyncDispose]())
     afterEach(() => stores.client.removeAll())

@@ -14,6 +14,28 @@ export interface NodeOptions {
   readonly logger?: Logger
 }
 
+/** Every way that bytes take between nodes; small objects ride the RPC unless that is turned off. */
+export const WAYS = [
+  { way: 'inside of the RPC', options: {} },
+  { way: 'by the owner', options: { limits: { inlineBytesMax: 0 } } },
+  {
+    way: 'by the caller',
+    options: { transferDirection: 'forward', limits: { inlineBytesMax: 0 } },
+  },
+] as const satisfies ReadonlyArray<{ readonly way: string; readonly options: NodeOptions }>
+
+/** The stores that most tests of objects use: two that hold, one that only calls. */
+export async function threeStores(
+  cluster: TestCluster,
+  options: NodeOptions,
+): Promise<Record<'a' | 'b' | 'client', Store>> {
+  return {
+    a: await cluster.node('a', options),
+    b: await cluster.node('b', options),
+    client: await cluster.client('client', options),
+  }
+}
+
 /** A master and nodes in one process, over real RPC and a network that tests can hold, break and mend. */
 export class TestCluster implements AsyncDisposable {
   readonly network = new InProcessNetwork()

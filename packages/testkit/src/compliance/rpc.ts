@@ -131,6 +131,41 @@ function callTests(fixture: RpcFixture): void {
     expect(Buffer.compare(answer.bytes, bytes)).to.equal(0)
   })
 
+  it('carries attached bytes there and back, of many calls at once', async () => {
+    fixture.service.handle(ECHO, async (request, context) => {
+      const chunks: Buffer[] = []
+      await context.attachment?.receive(bytes => chunks.push(Buffer.from(bytes)))
+      context.attach(Buffer.concat(chunks))
+      return request
+    })
+    const sizes = [1, 5000, 100_000, 700_000]
+    const calls = sizes.map(async (size, index) => {
+      const chunks: Buffer[] = []
+      const attachment = randomBytes(size, index)
+      const sink = (_answer: unknown, byteLength: number) => {
+        expect(byteLength).to.equal(size)
+        return (bytes: Uint8Array): void => void chunks.push(Buffer.from(bytes))
+      }
+      expect(await fixture.client.call(ECHO, index, { attachment: Buffer.from(attachment), sink })).to.equal(
+        index,
+      )
+      expect(Buffer.compare(Buffer.concat(chunks), attachment)).to.equal(0)
+    })
+    await Promise.all(calls)
+  })
+
+  it('throws attached bytes away that nobody asks for', async () => {
+    fixture.service.handle(ECHO, (request, context) => {
+      context.attach(Buffer.alloc(100_000))
+      return request
+    })
+    for (const request of [1, 2]) {
+      expect(await fixture.client.call(ECHO, request, { attachment: Buffer.alloc(100_000) })).to.equal(
+        request,
+      )
+    }
+  })
+
   it('carries messages of half a mebibyte', async () => {
     fixture.service.handle(ECHO, request => request)
     const keys = Array.from({ length: 5000 }, (_, i) => `${i}-${'k'.repeat(100)}`)
