@@ -6,7 +6,7 @@ import type { Job } from './job.js'
 export interface BatchWork {
   /** The first part of a job is about to be given to the device. */
   posting(job: Job): void
-  /** All parts have ended. Calls `batch.end`, at once or later. */
+  /** All parts have ended, well or with an error. Calls `batch.end`, at once or later. */
   moved(job: Job): void
 }
 
@@ -41,13 +41,22 @@ export class Batch {
 
   moved(job: Job): void {
     if (job.isSkipped) this.#ended(false)
-    else if (job.error != null) this.end(job.index, 0, job.error)
     else this.#work.moved(job)
   }
 
-  end(index: number, bytes: number, error?: Error): void {
-    this.#subscriber.next(error == null ? { index, bytes } : { index, bytes: 0, error })
-    this.#ended(error == null)
+  end({ index, byteLength, error }: Job): void {
+    if (error != null) {
+      this.refuse(index, error)
+      return
+    }
+    this.#subscriber.next({ index, bytes: byteLength })
+    this.#ended(true)
+  }
+
+  /** For an operation that failed, also one that never became a job. */
+  refuse(index: number, error: Error): void {
+    this.#subscriber.next({ index, bytes: 0, error })
+    this.#ended(false)
   }
 
   #ended(succeeded: boolean): void {

@@ -1,8 +1,8 @@
-import type { CopyPool, Slice } from '@mooncake-ts/core'
+import { asMooncakeError, type CopyPool, type Slice } from '@mooncake-ts/core'
 
 interface Asked {
   readonly slice: Slice
-  readonly answer: (checksum: number | undefined, error?: unknown) => void
+  readonly answer: (checksum: number | undefined, error?: Error) => void
 }
 
 /** CRC-32C of slices. What is asked for in one turn goes to the copy pool in one call. */
@@ -31,7 +31,7 @@ export class Checksums {
       checksums = await this.#pool.checksum(asked.map(({ slice }) => slice))
     } catch (error) {
       // One bad slice, such as that of a region that was closed meanwhile, must not fail the others.
-      if (asked.length === 1) asked[0]!.answer(undefined, error)
+      if (asked.length === 1) asked[0]!.answer(undefined, asMooncakeError(error))
       else await Promise.all(asked.map(one => this.#answer([one])))
       return
     }

@@ -1,7 +1,7 @@
-import { constants, readdirSync } from 'node:fs'
-import { open, rm, type FileHandle } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { open, readdir, rm, stat, statfs, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import { formatBytes, type Logger, type MemoryProvider } from '@mooncake-ts/core'
+import { formatBytes, MooncakeError, type Logger, type MemoryProvider } from '@mooncake-ts/core'
 import { errnoName, type IoEngine } from '@mooncake-ts/io-uring'
 import { GroupSync } from './group-sync.js'
 import { syncDirectory } from './index-files.js'
@@ -16,6 +16,11 @@ export interface Alignment {
 const ANY: Alignment = { memoryBytes: 1, lengthBytes: 1 }
 /** Devices differ; what a kernel refuses at one it takes at the next. */
 const MEMORY_ALIGNMENTS = [64, 512, BLOCK_BYTES]
+
+const DATA_NAME = /^data-(\d+)$/
+
+/** One number, and it has two names. */
+const UNSUPPORTED = new Set(['ENOTSUP', 'EOPNOTSUPP'])
 
 export interface DataFilesInit {
   readonly directory: string
@@ -49,6 +54,7 @@ export class DataFiles {
   /** @throws ERR_IO, ERR_NO_SPACE */
   static async open(init: DataFilesInit): Promise<DataFiles> {
     const { directory, capacityBytes, fileBytes } = init
+    if (init.preallocate) await assertRoom(init)
     const alignment = init.directIo ? await probe(init) : ANY
     const count = Math.ceil(capacityBytes / fileBytes)
     const files: DataFile[] = []
@@ -58,9 +64,9 @@ export class DataFiles {
         files.push(file)
         await fit(init, file, number, Math.min(fileBytes, capacityBytes - number * fileBytes))
       }
-      for (const name of readdirSync(directory)) {
+      for (const name of await dataNames(directory)) {
         // The capacity was larger once.
-        if (Number(/^data-(\d+)$/.exec(name)?.[1] ?? -1) >= count)
+        if (Number(DATA_NAME.exec(name)![1]) >= count)
           await fromSystem(`${name}: remove`, rm(join(directory, name)))
       }
       await syncDirectory(directory)
@@ -103,6 +109,20 @@ async function openFile(
   return { handle, fd: handle.fd, sync: new GroupSync(engine.inline, handle.fd, name) }
 }
 
+/** Asks before it takes anything: a full disk is everybody's trouble. @throws ERR_NO_SPACE */
+async function assertRoom({ directory, capacityBytes }: DataFilesInit): Promise<void> {
+  const { bavail, bsize } = await fromSystem(`${directory}: statfs`, statfs(directory))
+  let hasBytes = bavail * bsize
+  for (const name of await dataNames(directory))
+    hasBytes += (await fromSystem(`${name}: stat`, stat(join(directory, name)))).blocks * 512
+  if (hasBytes >= capacityBytes) return
+  const message = `${directory} has room for ${formatBytes(hasBytes)}, not for ${formatBytes(capacityBytes)}`
+  throw new MooncakeError('ERR_NO_SPACE', message)
+}
+
+const dataNames = async (directory: string): Promise<string[]> =>
+  (await fromSystem(`${directory}: read`, readdir(directory))).filter(name => DATA_NAME.test(name))
+
 /**
  * Gives a file its length, and its space where the file system can, so that writes cannot meet a full disk.
  */
@@ -117,7 +137,7 @@ async function fit(
   if (!init.preallocate) return
   const result = await resultOf(done => init.engine.inline.allocate(fd, 0, byteLength, done))
   if (result === 0) return
-  if (errnoName(result) === 'EOPNOTSUPP') {
+  if (UNSUPPORTED.has(errnoName(result))) {
     if (number === 0) init.logger.warn('The file system cannot set space aside: writes may meet a full disk')
     return
   }

@@ -10,7 +10,7 @@ import type { IoEngine, Ring } from '@mooncake-ts/io-uring'
 import type { Batch } from './batch.js'
 import type { DataFiles } from './data-files.js'
 import { stagedObjectBytes, type Group, type Segment } from './groups.js'
-import { ioError } from './io.js'
+import { ioError, readError } from './io.js'
 import type { RegionSlots } from './region-slots.js'
 import type { Staging } from './staging.js'
 
@@ -148,9 +148,13 @@ export class DeviceQueue {
     const { name, files } = this.#init
     const { fd } = files.fileAt(group.offset)
     const vector = this.#vector(group, staged)
+    const errorOf = direction === 'read' ? readError : ioError
     this.#ring(group.deviceBytes)[direction](fd, vector, group.offset % files.fileBytes, result => {
-      const failed = result !== group.deviceBytes
-      done(failed ? ioError(`${name}: ${direction}`, result, group.deviceBytes) : undefined)
+      done(
+        result === group.deviceBytes
+          ? undefined
+          : errorOf(`${name}: ${direction}`, result, group.deviceBytes),
+      )
     })
   }
 

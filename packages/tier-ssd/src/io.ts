@@ -21,6 +21,18 @@ export function ioError(what: string, result: number, wantedBytes: number): Moon
   return systemError(what, errnoName(result))
 }
 
+/** How the system says that a disk cannot give back what it was given. */
+const LOST = new Set(['EIO', 'ENODATA', 'EILSEQ', 'EBADMSG', 'EUCLEAN', 'EREMOTEIO'])
+
+/** For reads of what was written. Bytes that a disk has lost are as bad as wrong ones: nobody shall ask again. */
+export function readError(what: string, result: number, wantedBytes: number): MooncakeError {
+  const { code, message } = ioError(what, result, wantedBytes)
+  return new MooncakeError(
+    result >= 0 || LOST.has(errnoName(result)) ? 'ERR_CHECKSUM_MISMATCH' : code,
+    message,
+  )
+}
+
 /** An error of a call of the system, by its name: `ENOSPC`, … */
 export function systemError(what: string, name: string, cause?: unknown): MooncakeError {
   return new MooncakeError(FULL.has(name) ? 'ERR_NO_SPACE' : 'ERR_IO', `${what}: ${name}`, { cause })

@@ -3,6 +3,7 @@ import { Observable } from 'rxjs'
 import {
   asMooncakeError,
   assertSlice,
+  hasCode,
   MooncakeError,
   type CompletionStream,
   type Counter,
@@ -87,12 +88,12 @@ export class ObjectIo {
         refused.push([index, error])
       }
     })
-    for (const [index, error] of refused) batch.end(index, 0, asMooncakeError(error))
+    for (const [index, error] of refused) batch.refuse(index, asMooncakeError(error))
     const empty = jobs.filter(({ byteLength }) => byteLength === 0)
     const groups = groupsOf(jobs, this.#init.layout)
-    for (const { index, row } of empty) {
-      this.#init.rows.written[row] = 1
-      batch.end(index, 0)
+    for (const job of empty) {
+      this.#init.rows.written[job.row] = 1
+      batch.end(job)
     }
     return this.#init.queue.post(direction, groups)
   }
@@ -117,10 +118,13 @@ export class ObjectIo {
   readonly #reading: BatchWork = {
     posting: () => {},
     moved: job => {
+      if (job.error != null) {
+        this.#endRead(job, job.error)
+        return
+      }
       this.#init.checksums.of(job.slice, (checksum, error) => {
-        if (error == null && checksum === this.#init.rows.checksums[job.row])
-          job.batch.end(job.index, job.byteLength)
-        else job.batch.end(job.index, 0, error == null ? this.#badObject(job) : asMooncakeError(error))
+        const isRight = checksum === this.#init.rows.checksums[job.row]
+        this.#endRead(job, error ?? (isRight ? undefined : this.#badObject(job)))
       })
     },
   }
@@ -132,21 +136,31 @@ export class ObjectIo {
       job.openParts++
       checksums.of(job.slice, (checksum, error) => {
         if (error == null) rows.checksums[job.row] = checksum!
-        job.endPart(error == null ? undefined : asMooncakeError(error))
+        job.endPart(error)
       })
     },
     moved: job => {
-      this.#init.rows.written[job.row] = 1
-      job.batch.end(job.index, job.byteLength)
+      if (job.error == null) this.#init.rows.written[job.row] = 1
+      job.batch.end(job)
     },
   }
 
+  #endRead(job: Job, error: Error | undefined): void {
+    job.error = error
+    if (hasCode(error, 'ERR_CHECKSUM_MISMATCH')) {
+      const { name, badObjects, logger } = this.#init
+      badObjects.add(1, { tier: name })
+      logger.warn('An object is not what was written', { tier: name, reason: error?.message })
+    }
+    job.batch.end(job)
+  }
+
   #badObject({ offset, byteLength }: Job): MooncakeError {
-    const { name, badObjects, logger } = this.#init
-    badObjects.add(1, { tier: name })
-    logger.warn('An object is not what was written', { tier: name, offset, byteLength })
-    const message = `${name}: the ${byteLength} bytes at ${offset} are not those that were written`
-    return new MooncakeError('ERR_CHECKSUM_MISMATCH', message)
+    const place = `the ${byteLength} bytes at ${offset}`
+    return new MooncakeError(
+      'ERR_CHECKSUM_MISMATCH',
+      `${this.#init.name}: ${place} are not those that were written`,
+    )
   }
 }
 
