@@ -132,12 +132,9 @@ export class RecordCursor {
   identity(): ObjectIdentity {
     const at = this.#at
     const key = this.#bytes.toString('utf8', at + ADD_BYTES, this.#next)
-    const identity = {
-      key,
-      generation: this.#view.getFloat64(at + 32, true),
-      byteLength: this.byteLength,
-    }
-    if ((this.#bytes[at + 1]! & FLAG_CHECKSUM) === 0) return identity
-    return { ...identity, checksum: this.#view.getUint32(at + 44, true) }
+    const { byteLength } = this
+    const generation = this.#view.getFloat64(at + 32, true)
+    if ((this.#bytes[at + 1]! & FLAG_CHECKSUM) === 0) return { key, generation, byteLength }
+    return { key, generation, byteLength, checksum: this.#view.getUint32(at + 44, true) }
   }
 }

@@ -4,13 +4,13 @@ import {
   type Logger,
   type ObjectIdentity,
   type OffsetAllocator,
-  type TierAllocation,
 } from '@mooncake-ts/core'
 import type { IoEngine } from '@mooncake-ts/io-uring'
 import type { DataFiles } from './data-files.js'
 import { IndexLog } from './index-log.js'
-import { encodeAdd, encodeRemove, KEY_BYTES_MAX, RecordCursor } from './index-record.js'
+import { encodeAdd, encodeRemove, KEY_BYTES_MAX } from './index-record.js'
 import { RowState, type ObjectRows } from './object-rows.js'
+import { Recovery, type Recovered } from './recovery.js'
 import { Replay } from './replay.js'
 
 export interface ObjectIndexInit {
@@ -25,11 +25,6 @@ export interface ObjectIndexInit {
   /** `commit` waits until data and record are durable, rather than written. */
   readonly syncCommits: boolean
   readonly slackBytes: number
-}
-
-export interface Recovered {
-  readonly identity: ObjectIdentity
-  readonly allocation: TierAllocation
 }
 
 /** A removal that could not be written is tried again after this time: its space cannot be used before. */
@@ -103,19 +98,8 @@ export class ObjectIndex {
   }
 
   /** What was found, once: it is the engine's from then on. */
-  async *recover(): AsyncGenerator<Recovered> {
-    const { rows } = this.#init
-    for await (const payloads of this.#log.records()) {
-      for (const payload of payloads) {
-        const record = new RecordCursor(payload)
-        while (record.next()) {
-          const { row, serial } = record
-          if (!record.isAdd || rows.states[row] !== RowState.found || rows.serials[row] !== serial) continue
-          rows.states[row] = RowState.logged
-          yield { identity: record.identity(), allocation: rows.allocationOf(row) }
-        }
-      }
-    }
+  recover(): AsyncIterable<Recovered> {
+    return new Recovery(this.#init.rows, this.#log.records())
   }
 
   /** Writes what is pending. */
