@@ -24,7 +24,9 @@ export function ioError(what: string, result: number, wantedBytes: number): Moon
 /** How the system says that a disk cannot give back what it was given. */
 const LOST = new Set(['EIO', 'ENODATA', 'EILSEQ', 'EBADMSG', 'EUCLEAN', 'EREMOTEIO'])
 
-/** For reads of what was written. Bytes that a disk has lost are as bad as wrong ones: nobody shall ask again. */
+/**
+ * For reads of what was written. Bytes that a disk has lost are as bad as wrong ones: nobody shall ask again.
+ */
 export function readError(what: string, result: number, wantedBytes: number): MooncakeError {
   const { code, message } = ioError(what, result, wantedBytes)
   return new MooncakeError(

@@ -2,8 +2,8 @@
 export type AttachmentSink = (bytes: Uint8Array) => void
 
 /**
- * Bytes behind a message, neither encoded nor checked: payload that is too small to be worth a round trip of a
- * transport.
+ * Bytes behind a message, neither encoded nor checked: payload that is too small to be worth a round trip of
+ * a transport.
  */
 export interface IncomingAttachment {
   readonly byteLength: number
@@ -37,8 +37,8 @@ export interface RpcContext {
   /** What came with the request. What nobody has received when the handler returns is thrown away. */
   readonly attachment?: IncomingAttachment | undefined
   /**
-   * Sends these bytes with the answer. They belong to the service until it calls `onSent`, which it does once,
-   * whatever becomes of the answer.
+   * Sends these bytes with the answer. They belong to the service until it calls `onSent`, which it does
+   * once, whatever becomes of the answer.
    */
   attach(bytes: Uint8Array, onSent?: () => void): void
 }

@@ -3,8 +3,8 @@ import { MooncakeError, type Clock } from '@mooncake-ts/core'
 import { formatEndpoint, type Endpoint } from '../endpoint.js'
 
 /**
- * Sockets of this process receive into one buffer, which stays in the cache of the processor: what they get is
- * used up before the next one reads.
+ * Sockets of this process receive into one buffer, which stays in the cache of the processor: what they get
+ * is used up before the next one reads.
  */
 const RECEIVE_BYTES = 256 * 1024
 

@@ -34,9 +34,9 @@ export function peerError(code: string, message?: string): MooncakeError {
 }
 
 /**
- * Reads objects that one peer holds. Small ones come with the answer of one RPC. Others, reverse: one RPC, the
- * owner WRITEs; needs a transport whose windows can be revoked, because this side owns the deadline. Forward:
- * pin, READ from here, unpin.
+ * Reads objects that one peer holds. Small ones come with the answer of one RPC. Others, reverse: one RPC,
+ * the owner WRITEs; needs a transport whose windows can be revoked, because this side owns the deadline.
+ * Forward: pin, READ from here, unpin.
  */
 export class PeerReads {
   readonly #reversible: readonly Transport[]

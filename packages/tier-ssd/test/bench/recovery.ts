@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Host, LOGGER, TIER, value, type Logger } from '@mooncake-ts/core'
+import { type Host, LOGGER, TIER, value, type Logger } from '@mooncake-ts/core'
 import { createIoEngine } from '@mooncake-ts/io-uring'
 import { memory } from '@mooncake-ts/memory'
 import { testHost } from '@mooncake-ts/testkit'
