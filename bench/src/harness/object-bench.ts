@@ -1,8 +1,9 @@
 import { LocalCluster } from '@mooncake-ts/cli'
-import { MIB, type Region, type Slice } from '@mooncake-ts/core'
+import { MIB, type Plugin, type Region, type Slice, type Transport } from '@mooncake-ts/core'
 import { masterClient } from '@mooncake-ts/master'
 import { rpc } from '@mooncake-ts/rpc'
 import { createStore, type Store } from '@mooncake-ts/store'
+import { shm } from '@mooncake-ts/transport-shm'
 import { tcp } from '@mooncake-ts/transport-tcp'
 import type { Contender } from './compare.js'
 import { measure } from './measure.js'
@@ -47,15 +48,26 @@ export class ObjectBench implements AsyncDisposable {
     this.#target.fill(OTHER)
   }
 
-  /** A cluster of one node, and a client that reaches it over TCP. */
-  static async overTcp({ poolBytes }: Pick<SuiteContext, 'poolBytes'>): Promise<ObjectBench> {
+  static async overTcp(context: Pick<SuiteContext, 'poolBytes'>): Promise<ObjectBench> {
+    return await ObjectBench.#start(context, tcp())
+  }
+
+  static async overShm(context: Pick<SuiteContext, 'poolBytes'>): Promise<ObjectBench> {
+    return await ObjectBench.#start(context, shm())
+  }
+
+  /** A cluster of one node, and a client that reaches it in one way only. */
+  static async #start(
+    { poolBytes }: Pick<SuiteContext, 'poolBytes'>,
+    transport: Plugin<Transport>,
+  ): Promise<ObjectBench> {
     const cluster = await LocalCluster.start({ nodes: 1, capacityBytes: 4 * poolBytes })
     try {
       const store = await createStore({
         name: 'bench',
         master: masterClient({ endpoints: [cluster.masterEndpoint] }),
         rpc: rpc({ listen: [] }),
-        transports: [tcp()],
+        transports: [transport],
       })
       return new ObjectBench(store, poolBytes, [cluster])
     } catch (error) {

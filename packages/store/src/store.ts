@@ -15,6 +15,7 @@ import type {
 import type { StoreLimits } from './api/config.js'
 import type { CallOptions, GetOptions, Payload, PutEntry, PutOptions } from './api/options.js'
 import type { Store } from './api/store.js'
+import type { ObjectView } from './api/view.js'
 import { checksumsOf } from './engine/checksum.js'
 import { Deadline } from './engine/deadline.js'
 import { assertKey, replicateTerms } from './engine/arguments.js'
@@ -131,6 +132,11 @@ export class StoreHandle implements Store {
       const targets = into.map(target => buffers.slice(target))
       await node.reader.run(keys, targets, { deadline, verify }, emit)
     })
+  }
+
+  async getView(key: string, options: CallOptions = {}): Promise<ObjectView | undefined> {
+    assertKey(key)
+    return await this.#call(options, deadline => this.#init.node.viewer.view(key, deadline))
   }
 
   async exists(key: string, options: CallOptions = {}): Promise<boolean> {

@@ -1,7 +1,7 @@
-import { asMooncakeError, MooncakeError, type RemoteSlice } from '@mooncake-ts/core'
+import { asMooncakeError, MooncakeError, type RemoteSlice, type RemoteView } from '@mooncake-ts/core'
 import type { Copier } from './copier.js'
 import type { Job, Operation } from './operation.js'
-import type { Peer, PlacedBytes } from './peer.js'
+import type { Peer } from './peer.js'
 
 /** The way to one endpoint: what comes before it is connected waits. It ends once and for all. */
 export class Link {
@@ -45,7 +45,7 @@ export class Link {
     this.#peer?.flush()
   }
 
-  async view(remote: RemoteSlice, signal: AbortSignal): Promise<PlacedBytes> {
+  async view(remote: RemoteSlice, signal: AbortSignal): Promise<RemoteView> {
     const peer = await this.#connected
     signal.throwIfAborted()
     return await peer.view(remote, signal)

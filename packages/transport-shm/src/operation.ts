@@ -1,4 +1,4 @@
-import { MooncakeError, type Completion, type TransferOp } from '@mooncake-ts/core'
+import { MooncakeError, type Completion, type RemoteSlice, type TransferOp } from '@mooncake-ts/core'
 import type { Subscriber } from 'rxjs'
 import { assertWithin } from './exposures.js'
 import { KEY_BYTES } from './grant-table.js'
@@ -85,12 +85,17 @@ export function assertValid({ kind, local, remote }: TransferOp): void {
     const message = `local slice of ${local.byteLength} bytes, remote slice of ${remote.byteLength}`
     throw new MooncakeError('ERR_INVALID_PARAMS', message)
   }
-  const { scheme, key } = remote.window
+  assertOurs(remote)
+}
+
+/** @throws ERR_INVALID_PARAMS, ERR_ACCESS_DENIED */
+export function assertOurs({ window, offset }: RemoteSlice): void {
+  const { scheme, key } = window
   if (scheme !== 'shm' || key.byteLength !== KEY_BYTES) {
     const message = `A window of ${scheme} with a key of ${key.byteLength} bytes is not ours`
     throw new MooncakeError('ERR_INVALID_PARAMS', message)
   }
-  if (!Number.isSafeInteger(remote.offset) || remote.offset < 0) {
-    throw new MooncakeError('ERR_ACCESS_DENIED', `Offset ${remote.offset} is not inside the window`)
+  if (!Number.isSafeInteger(offset) || offset < 0) {
+    throw new MooncakeError('ERR_ACCESS_DENIED', `Offset ${offset} is not inside the window`)
   }
 }

@@ -1,4 +1,4 @@
-import { asMooncakeError, MooncakeError, type RemoteSlice } from '@mooncake-ts/core'
+import { asMooncakeError, MooncakeError, type RemoteSlice, type RemoteView } from '@mooncake-ts/core'
 import { mapRegion } from '@mooncake-ts/memory'
 import type { Channel } from './channel.js'
 import { decodeDones, decodeGone, decodeRegion, decodeStaged, MessageType } from './codec.js'
@@ -18,13 +18,6 @@ export interface PeerDeps {
   readonly options: ResolvedOptions
   readonly closings: RegionClosings
   readonly copier: Copier
-}
-
-/** Bytes of a peer in place. */
-export interface PlacedBytes {
-  readonly bytes: Uint8Array
-  /** The window has been open all the time. */
-  readonly valid: () => boolean
 }
 
 /** The connection to one peer whose windows we use. It ends once and for all; the next try makes another. */
@@ -92,7 +85,7 @@ export class Peer {
   }
 
   /** @throws ERR_ACCESS_DENIED, ERR_NOT_SUPPORTED, ERR_TRANSFER_FAIL, the signal's reason */
-  async view(remote: RemoteSlice, signal: AbortSignal): Promise<PlacedBytes> {
+  async view(remote: RemoteSlice, signal: AbortSignal): Promise<RemoteView> {
     const grant = this.#memory.find('read', remote)
     if (grant.regionId === PRIVATE_REGION) {
       throw new MooncakeError('ERR_NOT_SUPPORTED', 'The window lies in memory that no other process can map')
@@ -111,7 +104,7 @@ export class Peer {
           ended()
           try {
             const bytes = region.view(grant.offset + remote.offset, remote.byteLength)
-            resolve({ bytes, valid: () => this.#memory.holds(grant) })
+            resolve(this.#memory.viewOf(grant, bytes))
           } catch (error) {
             reject(asMooncakeError(error))
           }

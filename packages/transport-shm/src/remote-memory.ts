@@ -1,4 +1,4 @@
-import { MooncakeError, type RemoteSlice } from '@mooncake-ts/core'
+import { MooncakeError, type RemoteSlice, type RemoteView } from '@mooncake-ts/core'
 import type { HostRegion } from '@mooncake-ts/memory'
 import type { Channel } from './channel.js'
 import { encodeMap } from './codec.js'
@@ -49,6 +49,17 @@ export class RemoteMemory {
 
   holds(grant: FoundGrant): boolean {
     return this.#grants.holds(grant)
+  }
+
+  /** It outlives the connection: what it looks at is memory. */
+  viewOf(grant: FoundGrant, bytes: Uint8Array): RemoteView {
+    const grants = this.#grants
+    return {
+      bytes,
+      get valid() {
+        return grants.holds(grant)
+      },
+    }
   }
 
   mapped(regionId: number): HostRegion | undefined {

@@ -12,6 +12,8 @@ import {
   type Logger,
   type Metrics,
   type Region,
+  type RemoteSlice,
+  type RemoteView,
   type RemoteWindow,
   type Security,
   type Startable,
@@ -27,7 +29,7 @@ import { GrantTable, KEY_BYTES, NO_SLOT, tableBytes } from './grant-table.js'
 import { Link } from './link.js'
 import { Listener } from './listener.js'
 import { TransportMetrics } from './metrics.js'
-import { assertValid, Job, Operation } from './operation.js'
+import { assertOurs, assertValid, Job, Operation } from './operation.js'
 import { resolveOptions, type ResolvedOptions, type ShmOptions } from './options.js'
 import { Peer } from './peer.js'
 import { RegionClosings } from './regions.js'
@@ -137,6 +139,14 @@ export class ShmTransport implements Transport, Startable {
       else this.#post(batch, signal, subscriber)
       // No teardown: unsubscribing only stops watching.
     })
+  }
+
+  async view(remote: RemoteSlice, { signal }: { readonly signal: AbortSignal }): Promise<RemoteView> {
+    signal.throwIfAborted()
+    const running = this.#required
+    if (this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
+    assertOurs(remote)
+    return await this.#link(remote.window.endpoint, running).view(remote, signal)
   }
 
   /**

@@ -56,6 +56,16 @@ export interface TransportSupports {
   readonly remote: boolean
 }
 
+/** Bytes of another process where they lie, to be read and never written: a write ends the process. */
+export interface RemoteView {
+  readonly bytes: Uint8Array
+  /**
+   * The window has not been revoked. So what was read of `bytes` before this was asked is what was exposed.
+   * False for good once it is false. Bytes stay readable, whatever becomes of the other process.
+   */
+  readonly valid: boolean
+}
+
 /** Moves bytes between local Slices and remote ones, one-sided: the target's JavaScript takes no part. */
 export interface Transport {
   readonly scheme: string
@@ -72,4 +82,10 @@ export interface Transport {
    * with the signal's reason, at rest.
    */
   execute(batch: readonly TransferOp[], options: { readonly signal: AbortSignal }): CompletionStream
+  /**
+   * The bytes in place, where the transport can show them.
+   * @throws ERR_ACCESS_DENIED, ERR_NOT_SUPPORTED for memory that cannot be shown, ERR_TRANSFER_FAIL, the
+   * signal's reason
+   */
+  view?(remote: RemoteSlice, options: { readonly signal: AbortSignal }): Promise<RemoteView>
 }

@@ -61,6 +61,8 @@ export interface StoreLimits {
   readonly routeCacheTtlMs?: number
   /** Life of a PreWrite or PinKey. @defaultValue 5000 */
   readonly keyLeaseMs?: number
+  /** Views that `getView` gave and nobody has disposed of; more are refused. @defaultValue 65 536 */
+  readonly viewsMax?: number
   /** Of a call that names none. @defaultValue 10 000 */
   readonly deadlineMs?: number
   /** How long the start waits for the master before it fails; Infinity: for ever. @defaultValue 10 000 */

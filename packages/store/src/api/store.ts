@@ -1,4 +1,5 @@
 import type { CallOptions, GetOptions, Payload, PutEntry, PutOptions } from './options.js'
+import type { ObjectView } from './view.js'
 import type { DirectoryState, PluginReport, Region, Slice, Transfer } from '@mooncake-ts/core'
 
 /** A node of the cluster, seen by the program that runs in it. */
@@ -26,6 +27,12 @@ export interface Store extends AsyncDisposable {
     keys: readonly string[],
     options: GetOptions & { readonly into: ReadonlyArray<Slice | Uint8Array> },
   ): Transfer
+  /**
+   * The value where it lies, without a copy: in this process, or in another one of this host. Undefined for a
+   * miss. Where no transport can show it, a copy with the same interface. Dispose of it soon: it pins memory.
+   * @throws ERR_OVERLOADED for more than `limits.viewsMax`
+   */
+  getView(key: string, options?: CallOptions): Promise<ObjectView | undefined>
   exists(key: string, options?: CallOptions): Promise<boolean>
   /** In the order of the keys. */
   existsMany(keys: readonly string[], options?: CallOptions): Promise<boolean[]>

@@ -14,6 +14,7 @@ export const DEFAULT_LIMITS: Required<StoreLimits> = Object.freeze({
   routeCacheKeysMax: 1_000_000,
   routeCacheTtlMs: 60_000,
   keyLeaseMs: 5000,
+  viewsMax: 65_536,
   deadlineMs: 10_000,
   masterWaitMs: 10_000,
 })

@@ -39,6 +39,7 @@ import { LocalWrites } from './local-writes.js'
 import { PeerReads } from './peer-reads.js'
 import { PeerWrites } from './peer-writes.js'
 import { Reader } from './reader.js'
+import { Viewer } from './viewer.js'
 import { Writer } from './writer.js'
 
 /** What the composition gives a node. */
@@ -77,6 +78,7 @@ export class Node implements Startable {
   #service: ClientRpcService | undefined
   #reader: Reader | undefined
   #writer: Writer | undefined
+  #viewer: Viewer | undefined
 
   constructor(parts: NodeParts) {
     const { clock, logger, directory, limits, transports, memory, metrics, tiers, name } = parts
@@ -129,6 +131,10 @@ export class Node implements Startable {
     return running(this.#writer)
   }
 
+  get viewer(): Viewer {
+    return running(this.#viewer)
+  }
+
   async start(signal: AbortSignal): Promise<void> {
     const { backend } = this
     const { directory, rpc, clock, limits, name } = this.#parts
@@ -154,6 +160,7 @@ export class Node implements Startable {
   }
 
   async stop(): Promise<void> {
+    this.#viewer?.close()
     this.#service?.stop()
     await this.#notifier.close()
     await this.#parts.directory.leave()
@@ -217,6 +224,17 @@ export class Node implements Startable {
       admission,
       memory,
       nodeId,
+    })
+    this.#viewer = new Viewer({
+      backend,
+      memory,
+      clock,
+      router,
+      reader: this.#reader,
+      transports,
+      peer,
+      nodeId,
+      viewsMax: limits.viewsMax,
     })
     this.#writer = new Writer({
       backend,

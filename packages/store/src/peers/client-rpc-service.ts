@@ -6,6 +6,7 @@ import {
   PreWrite,
   ReadInline,
   ReadRemoteData,
+  RenewPinKey,
   UnPinKey,
   WriteCommit,
   WriteRemoteData,
@@ -67,6 +68,7 @@ export class ClientRpcService {
       )
       return sessions.pinKeys(keys)
     })
+    serve(RenewPinKey, ({ items }) => sessions.renewPins(items))
     serve(UnPinKey, ({ items }) => sessions.unpinKeys(items))
   }
 

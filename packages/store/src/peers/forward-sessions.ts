@@ -86,6 +86,18 @@ export class ForwardSessions {
     })
   }
 
+  renewPins(items: OperationRefs): Status[] {
+    const { pins, keyLeaseMs } = this.#init
+    return items.map(({ key, operationId }) => {
+      try {
+        pins.renew(key, operationId, keyLeaseMs)
+        return {}
+      } catch (error) {
+        return { code: errorCode(error) }
+      }
+    })
+  }
+
   async unpinKeys(items: OperationRefs): Promise<Status[]> {
     return await Promise.all(
       items.map(async ({ key, operationId }) => {

@@ -4,6 +4,7 @@ import {
   PreWrite,
   ReadInline,
   ReadRemoteData,
+  RenewPinKey,
   UnPinKey,
   WriteCommit,
   WriteRemoteData,
@@ -66,6 +67,14 @@ export class PeerClient {
 
   async pinKeys(keys: readonly string[], options: RpcCallOptions): Promise<Results<typeof PinKey>> {
     return (await this.#client.call(PinKey, { keys: [...keys] }, options)).results
+  }
+
+  /** The code of each that could not be renewed. */
+  async renewPins(
+    items: OperationRefs,
+    options: RpcCallOptions,
+  ): Promise<Array<{ readonly code?: string | undefined }>> {
+    return (await this.#client.call(RenewPinKey, { items: [...items] }, options)).results
   }
 
   async unpinKeys(items: OperationRefs, options: RpcCallOptions): Promise<void> {

@@ -148,6 +148,12 @@ export const PinKey = defineMethod('Client.PinKey', {
   }),
 })
 
+/** The leases run anew from now, for as long as that of PinKey. */
+export const RenewPinKey = defineMethod('Client.RenewPinKey', {
+  request: Type.Object({ items: batchOf(OperationRef) }),
+  response: Type.Object({ results: batchOf(Status) }),
+})
+
 export const UnPinKey = defineMethod('Client.UnPinKey', {
   request: Type.Object({ items: batchOf(OperationRef) }),
   response: Type.Object({ results: batchOf(Status) }),

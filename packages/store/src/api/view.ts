@@ -1,0 +1,24 @@
+/**
+ * A window on the bytes of an object, until it is disposed of. The object's memory is not used for anything
+ * else meanwhile, also when its key is replaced, removed or evicted.
+ */
+export interface ObjectView extends Disposable {
+  readonly key: string
+  /**
+   * For reading only: the memory is mapped so, and a write ends the process. Empty once the view is disposed
+   * of, as is every other array over its buffer.
+   */
+  readonly bytes: Uint8Array
+  /**
+   * Where the bytes are: in memory of this process that belongs to the pool, in that of another process of
+   * this host, or in a copy of their own.
+   */
+  readonly source: 'local' | 'shared' | 'copy'
+  /**
+   * Whether the bytes are those of the object. The pin of a shared view is renewed for as long as this
+   * process runs and the owner answers. An owner that hears nothing for `keyLeaseMs` may use the memory for
+   * another object; then this is false from that moment on. So read first, then ask. A view whose owner died
+   * stays valid: nobody changes the bytes any more.
+   */
+  readonly valid: boolean
+}

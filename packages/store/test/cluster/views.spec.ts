@@ -1,0 +1,167 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { expect } from 'chai'
+import { kib, mib } from '@mooncake-ts/core'
+import { randomBytes, rejectsWith, until } from '@mooncake-ts/testkit'
+import type { ObjectView, Store } from '@mooncake-ts/store'
+import { shm } from '@mooncake-ts/transport-shm'
+import { tcp } from '@mooncake-ts/transport-tcp'
+import { TestCluster, type NodeOptions } from './support.js'
+
+setFlagsFromString('--expose-gc')
+const gc = runInNewContext('gc') as () => void
+
+const CAPACITY_BYTES = mib(4)
+const VALUE_BYTES = kib(300)
+
+describe('views', () => {
+  const socketDirectory = mkdtempSync(join(tmpdir(), 'views-'))
+  const value = randomBytes(VALUE_BYTES, 1)
+  let cluster: TestCluster
+  let owner: Store
+  let client: Store
+
+  async function start(limits: NodeOptions['limits'] = {}): Promise<void> {
+    const transports = [shm({ socketDirectory }), tcp()]
+    owner = await cluster.node('owner', { transports, capacityBytes: CAPACITY_BYTES, limits })
+    client = await cluster.client('client', { transports, limits })
+    await client.put('k', value)
+  }
+
+  /** Puts so much that everything that can be evicted is. */
+  async function churn(): Promise<void> {
+    for (let i = 0; i < 40; i++) await client.put(`churn-${i}`, randomBytes(VALUE_BYTES, 100 + i))
+  }
+
+  const isValue = (view: ObjectView): boolean => Buffer.from(view.bytes).equals(value)
+
+  beforeEach(async () => {
+    cluster = await TestCluster.start()
+  })
+  afterEach(() => cluster[Symbol.asyncDispose]())
+  after(() => {
+    rmSync(socketDirectory, { recursive: true })
+  })
+
+  it('show an object of another process, and one of this process, without a copy', async () => {
+    await start()
+    using shared = await client.getView('k')
+    using local = await owner.getView('k')
+    expect([shared!.source, local!.source]).to.deep.equal(['shared', 'local'])
+    for (const view of [shared!, local!]) {
+      expect([view.key, view.valid, isValue(view)]).to.deep.equal(['k', true, true])
+    }
+  })
+
+  it('tell a miss from an empty value', async () => {
+    await start()
+    await client.put('empty', new Uint8Array(0))
+    for (const store of [client, owner]) {
+      using view = await store.getView('empty')
+      expect([view!.bytes.byteLength, view!.valid]).to.deep.equal([0, true])
+      expect(await store.getView('none')).to.equal(undefined)
+    }
+  })
+
+  for (const where of ['client', 'owner'] as const) {
+    it(`of the ${where} keep the bytes when the key is replaced, removed, and all is evicted`, async () => {
+      await start()
+      using view = await (where === 'client' ? client : owner).getView('k')
+      await client.upsert('k', randomBytes(1000, 2))
+      await churn()
+      await client.remove('k')
+      await churn()
+      expect(isValue(view!)).to.equal(true)
+      expect(view!.valid).to.equal(true)
+    })
+  }
+
+  it('outlive the lease of their pin, which is renewed', async () => {
+    await start({ keyLeaseMs: 60 })
+    using view = await client.getView('k')
+    const begun = performance.now()
+    await client.remove('k')
+    await until(() => performance.now() - begun > 400)
+    await churn()
+    expect([isValue(view!), view!.valid]).to.deep.equal([true, true])
+  })
+
+  it('are empty once they are disposed of, and their space is used again', async () => {
+    await start()
+    const views = await Promise.all([client.getView('k'), client.getView('k'), owner.getView('k')])
+    const parts = views.map(view => view!.bytes.subarray(10))
+    await client.remove('k')
+    for (const view of views) {
+      view![Symbol.dispose]()
+      view![Symbol.dispose]()
+    }
+    for (const view of views) expect([view!.bytes.byteLength, view!.valid]).to.deep.equal([0, false])
+    for (const part of parts) expect(part.byteLength).to.equal(0)
+    await client.put('large', new Uint8Array(CAPACITY_BYTES), { deadlineMs: 2000 })
+  })
+
+  it('that nobody disposed of let go when they are collected', async () => {
+    await start()
+    await client.getView('k')
+    await owner.getView('k')
+    await client.remove('k')
+    await until(() => {
+      gc()
+      return client.put('large', new Uint8Array(CAPACITY_BYTES), { deadlineMs: 300 }).then(
+        () => true,
+        () => false,
+      )
+    })
+  }).timeout(10_000)
+
+  it('are copies where no transport can show the bytes', async () => {
+    owner = await cluster.node('owner', { transports: [shm({ socketDirectory }), tcp()] })
+    client = await cluster.client('client', { transports: [tcp()] })
+    await client.put('k', value)
+    using view = await client.getView('k')
+    await client.remove('k')
+    expect([view!.source, isValue(view!), view!.valid]).to.deep.equal(['copy', true, true])
+    expect(await client.getView('none')).to.equal(undefined)
+  })
+
+  it('are copies where the other end of shared memory is not to be found', async () => {
+    const elsewhere = mkdtempSync(join(tmpdir(), 'views-'))
+    owner = await cluster.node('owner', { transports: [shm({ socketDirectory }), tcp()] })
+    client = await cluster.client('client', {
+      transports: [shm({ socketDirectory: elsewhere }), tcp()],
+    })
+    await client.put('k', value)
+    using view = await client.getView('k')
+    expect([view!.source, isValue(view!)]).to.deep.equal(['copy', true])
+    rmSync(elsewhere, { recursive: true })
+  })
+
+  it('become invalid, but stay readable, when their owner stops', async () => {
+    await start()
+    using view = await client.getView('k')
+    await owner.close()
+    expect(view!.valid).to.equal(false)
+    expect(view!.bytes.byteLength).to.equal(VALUE_BYTES)
+  })
+
+  it('are disposed of when their store closes', async () => {
+    await start()
+    const views = [await client.getView('k'), await owner.getView('k')]
+    await client.close()
+    await owner.close()
+    for (const view of views) expect([view!.bytes.byteLength, view!.valid]).to.deep.equal([0, false])
+  })
+
+  it('are limited in number', async () => {
+    await start({ viewsMax: 2 })
+    using first = await client.getView('k')
+    using second = await client.getView('k')
+    await rejectsWith(() => client.getView('k'), 'ERR_OVERLOADED')
+    second![Symbol.dispose]()
+    using third = await client.getView('k')
+    expect([first!.valid, third!.valid]).to.deep.equal([true, true])
+  })
+})
