@@ -34,7 +34,10 @@ export interface RpcContext {
   /** What is left of the caller's deadline when the request arrived. */
   readonly deadlineMs: number
   readonly traceId: string
-  /** What came with the request. What nobody has received when the handler returns is thrown away. */
+  /**
+   * What came with the request. What nobody has received when the handler returns, or when `signal` aborts,
+   * is thrown away.
+   */
   readonly attachment?: IncomingAttachment | undefined
   /**
    * Sends these bytes with the answer. They belong to the service until it calls `onSent`, which it does
@@ -53,8 +56,10 @@ export interface RpcCallOptions<Response = unknown> {
   /** @defaultValue the method's, else 10 000 */
   readonly deadlineMs?: number
   readonly traceId?: string
-  /** Goes with the request. It belongs to the client from here on, also after the call. */
+  /** Goes with the request. It belongs to the client until that calls `onSent`, also after the call. */
   readonly attachment?: Uint8Array
+  /** Called once, whatever becomes of the call. */
+  readonly onSent?: () => void
   /**
    * Says where the bytes that come with the answer go; without it they are thrown away. The sink is not
    * called any more when the call has settled, for whatever reason (I3). What `sink` throws fails the call.

@@ -4,6 +4,7 @@ import type { AttachmentSink, RpcMethod } from '@mooncake-ts/core'
 import type { DeadlineBucket, Expirable } from '../deadlines.js'
 import type { Surroundings } from '../surroundings.js'
 import type { Attachment } from '../wire/attachment.js'
+import type { Attached } from '../wire/codec.js'
 
 /** Where a call is: waiting for a connection, or in flight on one. */
 export interface CallHolder {
@@ -21,7 +22,7 @@ export interface CallInit {
   readonly deadlineMs: number
   readonly traceId: string
   readonly signal: AbortSignal | undefined
-  readonly attachment: Uint8Array | undefined
+  readonly attachment: Attached | undefined
   readonly sink: ((response: unknown, byteLength: number) => AttachmentSink) | undefined
   readonly resolve: (response: unknown) => void
   readonly reject: (error: unknown) => void
@@ -41,6 +42,8 @@ export class Call implements Expirable {
   /** What comes with the answer just now. */
   #arriving: Attachment | undefined
   #settled = false
+  /** What goes with the request is somebody else's to give back. */
+  #posted = false
 
   constructor(around: Surroundings, init: CallInit) {
     this.init = init
@@ -66,6 +69,12 @@ export class Call implements Expirable {
     const error = this.holder?.deadlineError(this)
     this.holder?.abandon(this)
     this.fail(error)
+  }
+
+  /** For whoever sends it. */
+  post(): Attached | undefined {
+    this.#posted = true
+    return this.init.attachment
   }
 
   /** The call stays with its holder until what is attached has come. */
@@ -111,6 +120,7 @@ export class Call implements Expirable {
 
   #settle(): void {
     this.#settled = true
+    if (!this.#posted) this.init.attachment?.onSent()
     this.holder?.forget(this)
     this.holder = undefined
     this.#bucket.delete(this)

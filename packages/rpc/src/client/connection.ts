@@ -70,15 +70,15 @@ export class OutboundConnection implements CallHolder, LinkHandler {
     try {
       const head = { kind: FrameKind.request, id: this.#takeId(call), deadlineMs: call.remainingMs }
       const bytesMax = Math.min(this.#link.peerFrameBytesMax, this.#around.settings.frameBytesMax)
-      frame = encodeMessage(head, [method.name, traceId, request], attachment?.byteLength, bytesMax)
-      this.#checkBacklog(frame.length + (attachment?.byteLength ?? 0))
+      frame = encodeMessage(head, [method.name, traceId, request], attachment?.bytes.byteLength, bytesMax)
+      this.#checkBacklog(frame.length + (attachment?.bytes.byteLength ?? 0))
     } catch (error) {
       call.fail(error)
       return
     }
     call.holder = this
     this.#calls.set(call.id, call)
-    this.#link.send(frame, attachment == null ? undefined : { bytes: attachment, onSent: () => {} })
+    this.#link.send(frame, call.post())
   }
 
   abandon(call: Call): void {

@@ -19,6 +19,10 @@ import { dial } from './dial.js'
 const TRACE_PREFIX = randomBytes(6).toString('hex')
 let traceCount = 0
 
+function attachedTo({ attachment, onSent = () => {} }: RpcCallOptions<never>): CallInit['attachment'] {
+  return attachment == null ? undefined : { bytes: attachment, onSent }
+}
+
 /** A socket wants to know who receives when it is made; the connection comes with the socket. */
 class Incoming {
   receiver: OutboundConnection | undefined
@@ -64,7 +68,12 @@ export class Peer implements RpcClient, CallHolder {
   ): Promise<Response> {
     return new Promise<Response>((resolve, reject) => {
       const deadlineMs = options.deadlineMs ?? method.deadlineMs ?? DEADLINE_DEFAULT_MS
-      this.#admit(method.name, deadlineMs, options.signal)
+      try {
+        this.#admit(method.name, deadlineMs, options.signal)
+      } catch (error) {
+        options.onSent?.()
+        throw error
+      }
       this.#inflightCalls++
       const call = new Call(this.#around, {
         endpoint: this.endpoint,
@@ -73,7 +82,7 @@ export class Peer implements RpcClient, CallHolder {
         deadlineMs,
         traceId: options.traceId ?? `${TRACE_PREFIX}-${(traceCount++).toString(36)}`,
         signal: options.signal,
-        attachment: options.attachment,
+        attachment: attachedTo(options),
         sink: options.sink as CallInit['sink'],
         resolve: resolve as (response: unknown) => void,
         reject,

@@ -75,6 +75,7 @@ export class ServedRequest implements RpcContext, Expirable {
   abort(reason: MooncakeError): void {
     if (this.#abortReason != null) return
     this.#abortReason = reason
+    this.attachment?.drop(reason)
     this.#controller?.abort(reason)
   }
 

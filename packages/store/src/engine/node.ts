@@ -22,6 +22,7 @@ import { TieredBackend } from '../local/tiered-backend.js'
 import { ClientRpcService } from '../peers/client-rpc-service.js'
 import { Committer } from '../peers/committer.js'
 import { InlineReader } from '../peers/inline-reader.js'
+import { InlineWriter } from '../peers/inline-writer.js'
 import { ForwardSessions } from '../peers/forward-sessions.js'
 import { PeerClient } from '../peers/peer-client.js'
 import { RemoteReader } from '../peers/remote-reader.js'
@@ -196,6 +197,7 @@ export class Node implements Startable {
     })
     this.#service = new ClientRpcService(rpc, {
       reader: new RemoteReader(backend, submitter, staging),
+      inlineWriter: new InlineWriter({ backend, copyPool: memory.copyPool, committer, writes, unannounced }),
       inlineReader: new InlineReader(backend, memory.copyPool),
       writer: new RemoteWriter({ backend, submitter, staging, committer, writes, unannounced }),
       sessions: this.#sessions,
@@ -240,7 +242,13 @@ export class Node implements Startable {
       backend,
       unannounced,
       local: new LocalWrites({ backend, unannounced, memory, staging, committer }),
-      peers: new PeerWrites(transports, submitter, direction),
+      peers: new PeerWrites({
+        transports,
+        submitter,
+        copyPool: memory.copyPool,
+        direction,
+        inlineBytesMax: limits.inlineBytesMax,
+      }),
       peer,
       router,
       admission,

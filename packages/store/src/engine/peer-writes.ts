@@ -1,8 +1,9 @@
-import type { Slice, Transport } from '@mooncake-ts/core'
+import { hasCode, type CopyPool, type RpcCallOptions, type Slice, type Transport } from '@mooncake-ts/core'
 import type { PeerClient } from '../peers/peer-client.js'
-import type { WriteItemSpec, WireRegion } from '../peers/protocol.js'
+import type { WireRegion, WriteInline, WriteItemSpec } from '../peers/protocol.js'
 import { addOps } from '../peers/remote-reader.js'
 import type { WriteTerms } from '../peers/remote-writer.js'
+import { SendBuffers } from '../peers/send-buffers.js'
 import { Announcement } from '../transfer/announcement.js'
 import type { SubmitOp, TransferSubmitter } from '../transfer/submitter.js'
 import { peerError, type PeerCallOptions } from './peer-reads.js'
@@ -23,25 +24,89 @@ interface Answer {
 }
 
 /**
- * Writes objects to one peer. Reverse: one RPC, the owner READs. Forward: PreWrite, WRITE from here,
- * WriteCommit.
+ * Writes objects to one peer. Small ones go with the request of one RPC. Others, reverse: one RPC, the owner
+ * READs. Forward: PreWrite, WRITE from here, WriteCommit.
  */
 export class PeerWrites {
   readonly #reversible: readonly Transport[]
   readonly #submitter: TransferSubmitter
+  readonly #copyPool: CopyPool
+  readonly #inlineBytesMax: number
+  readonly #buffers = new SendBuffers()
 
-  constructor(
-    transports: readonly Transport[],
-    submitter: TransferSubmitter,
-    direction: 'reverse' | 'forward',
-  ) {
+  constructor(init: {
+    readonly transports: readonly Transport[]
+    readonly submitter: TransferSubmitter
+    readonly copyPool: CopyPool
+    readonly direction: 'reverse' | 'forward'
+    readonly inlineBytesMax: number
+  }) {
     this.#reversible =
-      direction === 'reverse' ? transports.filter(transport => transport.supports.revoke) : []
-    this.#submitter = submitter
+      init.direction === 'reverse' ? init.transports.filter(transport => transport.supports.revoke) : []
+    this.#submitter = init.submitter
+    this.#copyPool = init.copyPool
+    this.#inlineBytesMax = init.inlineBytesMax
   }
 
   /** One outcome per task, in order, at rest. @throws what the RPC throws; then at rest too */
   async write(
+    peer: PeerClient,
+    tasks: readonly WriteTask[],
+    terms: WriteTerms,
+    options: PeerCallOptions,
+  ): Promise<WriteOutcome[]> {
+    let bytes = 0
+    for (const task of tasks) bytes += task.byteLength
+    // Who has to wait for space does so without its bytes.
+    if (bytes > this.#inlineBytesMax || terms.waitMs > 0) {
+      return await this.#byTransport(peer, tasks, terms, options)
+    }
+    return await this.#inline(peer, tasks, bytes, terms, options)
+  }
+
+  async #inline(
+    peer: PeerClient,
+    tasks: readonly WriteTask[],
+    bytes: number,
+    terms: WriteTerms,
+    options: PeerCallOptions,
+  ): Promise<WriteOutcome[]> {
+    const answer = await peer.writeInline(inlineRequest(tasks, terms), {
+      ...options,
+      ...(bytes === 0 ? {} : this.#attach(tasks, bytes)),
+    })
+    const outcomes = inlineOutcomes(answer, tasks.length)
+    const left = tasks.flatMap((task, position) =>
+      hasCode(outcomes[position]!.error, 'ERR_NOT_SUPPORTED') ? [{ task, position }] : [],
+    )
+    if (left.length === 0) return outcomes
+    const again = await this.#byTransport(
+      peer,
+      left.map(({ task }) => task),
+      terms,
+      options,
+    )
+    left.forEach(({ position }, i) => {
+      outcomes[position] = again[i]!
+    })
+    return outcomes
+  }
+
+  /** A copy: what goes out after the call has ended is nobody's memory but the RPC's (I3). */
+  #attach(tasks: readonly WriteTask[], bytes: number): Pick<RpcCallOptions, 'attachment' | 'onSent'> {
+    const buffer = this.#buffers.take(bytes)
+    const attachment = buffer.subarray(0, bytes)
+    this.#copyPool.gather(
+      tasks.flatMap(task => task.parts),
+      attachment,
+    )
+    const onSent = (): void => {
+      this.#buffers.giveBack(buffer)
+    }
+    return { attachment, onSent }
+  }
+
+  async #byTransport(
     peer: PeerClient,
     tasks: readonly WriteTask[],
     terms: WriteTerms,
@@ -114,6 +179,39 @@ export class PeerWrites {
     })
     return outcomes
   }
+}
+
+function inlineRequest(
+  tasks: readonly WriteTask[],
+  { upsert, softPin, hardPin }: WriteTerms,
+): ReturnType<typeof WriteInline.parseRequest> {
+  const withChecksums = tasks.some(task => task.checksum != null)
+  return {
+    keys: tasks.map(task => task.key),
+    byteLengths: tasks.map(task => task.byteLength),
+    generations: tasks.map(task => task.generation),
+    ...(withChecksums ? { checksums: tasks.map(task => task.checksum ?? null) } : {}),
+    upsert,
+    softPin,
+    hardPin,
+  }
+}
+
+/** @throws ERR_PROTOCOL */
+function inlineOutcomes(
+  { existed, failed, codes, messages }: ReturnType<typeof WriteInline.parseResponse>,
+  count: number,
+): WriteOutcome[] {
+  const named = [...existed, ...failed].every(position => position < count)
+  if (!named || codes.length !== failed.length || messages.length !== failed.length) {
+    throw peerError('ERR_PROTOCOL', 'The peer answered something else than it was asked for')
+  }
+  const outcomes = Array.from({ length: count }, (): WriteOutcome => ({ existed: false }))
+  for (const position of existed) outcomes[position] = { existed: true }
+  failed.forEach((position, i) => {
+    outcomes[position] = { existed: false, error: peerError(codes[i]!, messages[i]) }
+  })
+  return outcomes
 }
 
 function outcomeOf(answer: Answer | undefined): WriteOutcome {

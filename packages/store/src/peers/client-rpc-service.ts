@@ -1,6 +1,7 @@
 import type { RpcContext, RpcMethod, RpcService } from '@mooncake-ts/core'
 import type { ForwardSessions } from './forward-sessions.js'
 import type { InlineReader } from './inline-reader.js'
+import type { InlineWriter } from './inline-writer.js'
 import {
   PinKey,
   PreWrite,
@@ -9,6 +10,7 @@ import {
   RenewPinKey,
   UnPinKey,
   WriteCommit,
+  WriteInline,
   WriteRemoteData,
   WriteRevoke,
 } from './protocol.js'
@@ -24,6 +26,7 @@ export interface DataManager {
   readonly reader: RemoteReader
   readonly inlineReader: InlineReader
   readonly writer: RemoteWriter
+  readonly inlineWriter: InlineWriter
   readonly sessions: ForwardSessions
   readonly unannounced: Unannounced
 }
@@ -32,7 +35,10 @@ export interface DataManager {
 export class ClientRpcService {
   readonly #handlers: Disposable[] = []
 
-  constructor(rpc: RpcService, { reader, inlineReader, writer, sessions, unannounced }: DataManager) {
+  constructor(
+    rpc: RpcService,
+    { reader, inlineReader, writer, inlineWriter, sessions, unannounced }: DataManager,
+  ) {
     const serve = <Request, Result>(
       method: RpcMethod<Request, { results: Result[] }>,
       handler: (request: Request, signal: AbortSignal) => Promise<Result[]> | Result[],
@@ -57,6 +63,7 @@ export class ClientRpcService {
       await unannounced.answered(request.items, signal)
       return await reader.serve(request, signal)
     })
+    this.#handlers.push(rpc.handle(WriteInline, (request, context) => inlineWriter.serve(request, context)))
     serve(WriteRemoteData, (request, signal) => writer.serve(request, signal))
     serve(PreWrite, ({ items, ...terms }, signal) => sessions.preWrite(items, terms, signal))
     serve(WriteCommit, ({ items }) => sessions.writeCommit(items))

@@ -7,6 +7,7 @@ import {
   RenewPinKey,
   UnPinKey,
   WriteCommit,
+  WriteInline,
   WriteRemoteData,
   WriteRevoke,
   type ReadRequest,
@@ -35,6 +36,13 @@ export class PeerClient {
 
   async read(request: ReadRequest, options: RpcCallOptions): Promise<ReadResultItem[]> {
     return (await this.#client.call(ReadRemoteData, request, options)).results
+  }
+
+  async writeInline(
+    request: ReturnType<typeof WriteInline.parseRequest>,
+    options: RpcCallOptions,
+  ): Promise<ReturnType<typeof WriteInline.parseResponse>> {
+    return await this.#client.call(WriteInline, request, options)
   }
 
   async write(request: WriteRequest, options: RpcCallOptions): Promise<WriteResultItem[]> {

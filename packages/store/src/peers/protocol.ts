@@ -100,6 +100,29 @@ export const WriteRemoteData = defineMethod('Client.WriteRemoteData', {
   response: Type.Object({ results: batchOf(WriteResult) }),
 })
 
+/**
+ * As WriteRemoteData, with the bytes of the objects attached one after the other. An owner that has room for
+ * some of them only in memory without addresses, or not at once, fails those.
+ */
+export const WriteInline = defineMethod('Client.WriteInline', {
+  request: Type.Object({
+    keys: batchOf(Key),
+    byteLengths: batchOf(Count),
+    generations: batchOf(Count),
+    checksums: Type.Optional(batchOf(Type.Union([Count, Type.Null()]))),
+    upsert: Type.Boolean(),
+    softPin: Type.Boolean(),
+    hardPin: Type.Boolean(),
+  }),
+  response: Type.Object({
+    /** Positions of keys that had a value, which stays. */
+    existed: batchOf(Count),
+    failed: batchOf(Count),
+    codes: batchOf(Type.String()),
+    messages: batchOf(Type.String()),
+  }),
+})
+
 /** The owner makes room and lets the caller WRITE into it until the lease runs out ("forward"). */
 export const PreWrite = defineMethod('Client.PreWrite', {
   request: Type.Object({ items: batchOf(Type.Object(ObjectSpec)), ...WriteOptions }),

@@ -11,11 +11,15 @@ export class WritesInFlight {
   }
 
   track<T>(key: string, write: Promise<T>): Promise<T> {
-    this.#writes.set(key, write)
+    this.trackMany([key], write)
+    return write
+  }
+
+  trackMany(keys: readonly string[], write: Promise<unknown>): void {
+    for (const key of keys) this.#writes.set(key, write)
     const forget = (): void => {
-      if (this.#writes.get(key) === write) this.#writes.delete(key)
+      for (const key of keys) if (this.#writes.get(key) === write) this.#writes.delete(key)
     }
     write.then(forget, forget)
-    return write
   }
 }

@@ -67,7 +67,7 @@ describe('a store in trouble', () => {
     const [broken, sound] = [new InProcessNetwork({ scheme: 'broken' }), cluster.network]
     const transports = () => [inProcess({ network: broken }), inProcess({ network: sound })]
     await cluster.node('a', { transports: transports() })
-    const client = await cluster.client('client', { transports: transports() })
+    const client = await cluster.client('client', { transports: transports(), ...BY_TRANSPORT })
     const value = randomBytes(5000, 1)
     broken.failNext(1000)
     await client.put('k', value)
@@ -76,7 +76,7 @@ describe('a store in trouble', () => {
 
   it('fails with a retryable code when no transport moves the bytes, and nothing is kept', async () => {
     await cluster.node('a')
-    const client = await cluster.client()
+    const client = await cluster.client('client', BY_TRANSPORT)
     cluster.network.failNext(1)
     const error: unknown = await client.put('k', Buffer.alloc(10)).catch((cause: unknown) => cause)
     expect(hasCode(error, 'ERR_TRANSFER_FAIL') && (error as MooncakeError).retryable).to.equal(true)
@@ -118,7 +118,7 @@ describe('a store in trouble', () => {
 
   it('refuses work once it is closed, and waits for what is under way', async () => {
     await cluster.node('a')
-    const client = await cluster.client()
+    const client = await cluster.client('client', BY_TRANSPORT)
     cluster.network.latencyMs = 100
     const codes = codesOf(client.putMany([{ key: 'k', value: Buffer.alloc(10) }]))
     const closed = client.close()
@@ -132,7 +132,9 @@ describe('a store in trouble', () => {
 
   it('queues what is beyond its limit in flight, and says so when the queue is full', async () => {
     await cluster.node('a')
-    const client = await cluster.client('client', { limits: { inflightBytesMax: 1000, queuedOpsMax: 2 } })
+    const client = await cluster.client('client', {
+      limits: { inflightBytesMax: 1000, queuedOpsMax: 2, inlineBytesMax: 0 },
+    })
     cluster.network.hold()
     const transfers = Array.from({ length: 4 }, (_, i) =>
       client.putMany([{ key: `k${i}`, value: Buffer.alloc(1000) }]),

@@ -1,13 +1,21 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { systemClock, type CopyPool, type RpcCallOptions } from '@mooncake-ts/core'
+import { GenerationClock, MooncakeError, silentLogger, systemClock } from '@mooncake-ts/core'
+import type { CopyPool, Directory, IncomingAttachment, RpcCallOptions, Slice } from '@mooncake-ts/core'
 import { createCopyPool, createRegion, sliceOf, wrapBuffer } from '@mooncake-ts/memory'
 import { rejectsWith } from '@mooncake-ts/testkit'
 import { PeerReads } from '../../dist/engine/peer-reads.js'
+import { KeyLocks } from '../../dist/local/key-locks.js'
+import { Committer } from '../../dist/peers/committer.js'
+import { InlineWriter } from '../../dist/peers/inline-writer.js'
 import type { PeerClient } from '../../dist/peers/peer-client.js'
 import type { ReadInline } from '../../dist/peers/protocol.js'
-import { SliceCursor } from '../../dist/transfer/slice-cursor.js'
+import { Unannounced } from '../../dist/peers/unannounced.js'
+import { WritesInFlight } from '../../dist/peers/writes-in-flight.js'
+import { RouteNotifier } from '../../dist/routes/route-notifier.js'
+import { SliceCursor, type Gap } from '../../dist/transfer/slice-cursor.js'
 import type { TransferSubmitter } from '../../dist/transfer/submitter.js'
+import { Harness } from '../local/support/harness.js'
 
 type Answer = ReturnType<typeof ReadInline.parseResponse>
 
@@ -26,14 +34,17 @@ describe('what comes inside of an RPC', () => {
         fc.array(fc.nat(60), { maxLength: 20 }),
         (lengths, cuts) => {
           const whole = region.view(0, 1000).fill(0)
-          const slices: ReturnType<typeof sliceOf>[] = []
+          const slices: Array<Slice | Gap> = []
           const expected = Buffer.alloc(1000)
           const stream: number[] = []
           let at = 0
           for (const length of lengths) {
-            slices.push(sliceOf(region, at, length))
+            const wanted = length % 3 > 0
+            slices.push(wanted ? sliceOf(region, at, length) : { byteLength: length })
             for (let i = 0; i < length; i++) {
-              stream.push((expected[at + i] = 1 + ((at + i) % 255)))
+              const byte = 1 + ((at + i) % 255)
+              stream.push(byte)
+              if (wanted) expected[at + i] = byte
             }
             at += length + 3
           }
@@ -106,4 +117,97 @@ describe('what comes inside of an RPC', () => {
       })
     }
   })
+})
+
+describe('an owner that gets objects inside of an RPC', () => {
+  function writerOf({ backend, memory, clock }: Harness): InlineWriter {
+    const directory = { syncReplicas: (adds: readonly unknown[]) => Promise.resolve(adds.map(() => 'ok')) }
+    const notifier = new RouteNotifier(directory as unknown as Directory, clock, silentLogger)
+    const unannounced = new Unannounced()
+    const generations = new GenerationClock(clock)
+    const locks = new KeyLocks()
+    const committer = new Committer({ backend, notifier, unannounced, locks, generations, nodeName: 'n' })
+    const writes = new WritesInFlight()
+    return new InlineWriter({ backend, copyPool: memory.copyPool, committer, writes, unannounced })
+  }
+
+  const requestOf = (keys: string[], byteLengths: number[], upsert = false) => ({
+    keys,
+    byteLengths,
+    generations: keys.map((_, i) => 100 + i),
+    upsert,
+    softPin: false,
+    hardPin: false,
+  })
+
+  /** What comes, in pieces; breaks off after `breakAt` bytes. */
+  function attached(bytes: Buffer, breakAt = Infinity): IncomingAttachment {
+    return {
+      byteLength: bytes.length,
+      receive: async sink => {
+        for (let at = 0; at < bytes.length; at += 7) {
+          if (at >= breakAt) throw new MooncakeError('ERR_RPC_FAIL', 'broken off')
+          sink(bytes.subarray(at, at + 7))
+          await Promise.resolve()
+        }
+      },
+    }
+  }
+
+  it('keeps what there is room for, and leaves what exists as it is', async () => {
+    await using harness = Harness.dram(256)
+    await harness.put('old', 20, { content: 9, hardPin: true })
+    const bytes = Buffer.concat([
+      Buffer.alloc(30, 1),
+      Buffer.alloc(20, 2),
+      Buffer.alloc(400, 3),
+      Buffer.alloc(5, 4),
+    ])
+    const request = requestOf(['a', 'old', 'large', 'b'], [30, 20, 400, 5])
+    const answer = await writerOf(harness).serve(request, { attachment: attached(bytes) })
+    expect(answer).to.deep.include({ existed: [1], failed: [2], codes: ['ERR_NO_AVAILABLE_HANDLE'] })
+    expect(await harness.get('a')).to.deep.equal(new Uint8Array(30).fill(1))
+    expect(await harness.get('old')).to.deep.equal(new Uint8Array(20).fill(9))
+    expect(await harness.get('b')).to.deep.equal(new Uint8Array(5).fill(4))
+  })
+
+  it('keeps nothing of what breaks off, and gives the space back', async () => {
+    await using harness = Harness.dram(256)
+    const writer = writerOf(harness)
+    const whole = Buffer.alloc(200, 1)
+    const request = requestOf(['a', 'b'], [100, 100])
+    await rejectsWith(writer.serve(request, { attachment: attached(whole, 150) }), 'ERR_RPC_FAIL')
+    expect(harness.backend.has('a') || harness.backend.has('b')).to.equal(false)
+    await writer.serve(request, { attachment: attached(whole) })
+    expect(await harness.get('b')).to.deep.equal(new Uint8Array(100).fill(1))
+  })
+
+  it('lets a second put of a key wait for the first, and take over where that breaks off', async () => {
+    await using harness = Harness.dram(256)
+    const writer = writerOf(harness)
+    const serve = (content: number, breakAt?: number) =>
+      writer.serve(requestOf(['k'], [100]), { attachment: attached(Buffer.alloc(100, content), breakAt) })
+    const [first, second] = await Promise.all([serve(1), serve(2)])
+    expect(first.existed).to.deep.equal([])
+    expect(second.existed).to.deep.equal([0])
+    expect(await harness.get('k')).to.deep.equal(new Uint8Array(100).fill(1))
+    harness.backend.remove('k')
+    const [broken, waiting] = await Promise.allSettled([serve(1, 50), serve(2)])
+    expect(broken.status).to.equal('rejected')
+    expect(waiting).to.have.nested.property('value.codes').that.deep.equals(['ERR_REPLICA_IS_PROCESSING'])
+  })
+
+  for (const [what, request, bytes] of [
+    ['fewer lengths than keys', requestOf(['a', 'b'], [10]), 10],
+    ['lengths that are not what is attached', requestOf(['a'], [10]), 11],
+    ['nothing attached', requestOf(['a'], [10]), 0],
+    ['more checksums than keys', { ...requestOf(['a'], [10]), checksums: [1, 2] as number[] }, 10],
+  ] as const) {
+    it(`refuses ${what}`, async () => {
+      await using harness = Harness.dram(256)
+      const attachment = bytes === 0 ? undefined : attached(Buffer.alloc(bytes))
+      await rejectsWith(writerOf(harness).serve(request, { attachment }), 'ERR_INVALID_PARAMS')
+      expect(harness.backend.has('a')).to.equal(false)
+    })
+  }
 })
