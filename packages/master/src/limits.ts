@@ -9,6 +9,9 @@ export const CLIENT_BATCH_KEYS = 4096
 /** UTF-16 units; the store checks UTF-8 bytes. */
 export const KEY_LENGTH_MAX = 4096
 
+/** UTF-8, of which a UTF-16 unit takes up to three bytes. */
+export const KEY_BYTES_MAX = 3 * KEY_LENGTH_MAX
+
 export const PATTERN_LENGTH_MAX = 1024
 
 export const NAME_LENGTH_MAX = 512
@@ -17,8 +20,8 @@ export const SEGMENTS_PER_NODE_MAX = 256
 
 export const CANDIDATES_MAX = 64
 
-/** Slots of the route table that a scan visits before it lets the event loop go on. */
-export const SLICE_SLOTS = 4096
+/** Entries of the route table that a scan visits before it lets the event loop go on. */
+export const SLICE_ENTRIES = 4096
 
 /** Keys of one page of List. */
 export const PAGE_KEYS_MAX = 8192

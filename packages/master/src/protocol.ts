@@ -3,6 +3,7 @@
  * not thousands of maps. Fields that a peer does not know are ignored: a newer or older version works.
  */
 import { defineMethod, Type, type Static } from '@mooncake-ts/rpc'
+import { PackedKeys } from './packed-keys.js'
 import {
   BATCH_KEYS_MAX,
   CANDIDATES_MAX,
@@ -79,9 +80,9 @@ export const Heartbeat = defineMethod('Directory.Heartbeat', {
   response: Empty,
 })
 
-/** One byte a key: 1 where it is there. */
+/** One bit a key, the lowest of a byte first: 1 where it is there. */
 export const Exists = defineMethod('Directory.Exists', {
-  request: Type.Object({ keys: Keys }),
+  request: PackedKeys,
   response: Type.Object({ present: Type.Uint8Array() }),
 })
 

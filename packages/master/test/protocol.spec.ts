@@ -1,7 +1,8 @@
 import { Host, RPC_SERVICE, type RpcClient, type RpcMethod } from '@mooncake-ts/core'
 import { rpc } from '@mooncake-ts/rpc'
 import { expect } from 'chai'
-import { BATCH_KEYS_MAX } from '../dist/limits.js'
+import { BATCH_KEYS_MAX, KEY_BYTES_MAX } from '../dist/limits.js'
+import { hasBit, packKeys } from '../dist/packed-keys.js'
 import { Exists, Heartbeat, Register, SyncReplicas, type SyncReplicasMessage } from '../dist/protocol.js'
 import { Cleanup, failure, nodeInfo, startMaster } from './support.js'
 
@@ -40,7 +41,7 @@ describe('What the master refuses', function () {
         ...fields,
       })
     const exists = async (key: string): Promise<boolean> => {
-      return (await client.call(Exists, { keys: [key] })).present[0] === 1
+      return hasBit((await client.call(Exists, packKeys([key]))).present, 0)
     }
     return { request, report, exists, life: { nodeId, epoch } }
   }
@@ -87,11 +88,12 @@ describe('What the master refuses', function () {
 
   it('more keys than the limit, and keys that are none', async () => {
     const client = await connect()
-    const ask = (keys: string[]): Promise<string> => failure(client.call(Exists, { keys }))
+    const ask = (keys: string[]): Promise<string> => failure(client.call(Exists, packKeys(keys)))
     expect(await ask(Array<string>(BATCH_KEYS_MAX).fill('k'))).to.equal('no error')
     expect(await ask(Array<string>(BATCH_KEYS_MAX + 1).fill('k'))).to.equal('ERR_INVALID_PARAMS')
     expect(await ask([''])).to.equal('ERR_INVALID_PARAMS')
-    expect(await ask(['k'.repeat(4097)])).to.equal('ERR_INVALID_PARAMS')
+    expect(await ask(['k'.repeat(KEY_BYTES_MAX)])).to.equal('no error')
+    expect(await ask(['k'.repeat(KEY_BYTES_MAX + 1)])).to.equal('ERR_INVALID_PARAMS')
     const notKeys: RpcMethod<unknown, unknown> = { ...Exists, parseRequest: value => value }
     expect(await failure(client.call(notKeys, { keys: [1] }))).to.equal('ERR_INVALID_PARAMS')
   })

@@ -1,5 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
+import { bitmapOf, hasBit, packKeys, unpackLengths } from '../dist/packed-keys.js'
+import { KeyProbe } from '../dist/routes/key-probe.js'
 import { RouteTable, type Superseded } from '../dist/routes/route-table.js'
 import { DEAD, HIDDEN, VISIBLE } from '../dist/routes/segment-index.js'
 
@@ -108,7 +110,7 @@ describe('RouteTable', () => {
           } else if (step.op === 'dropOld') {
             const drop = (candidate: number, stamped: number): boolean =>
               candidate === step.segment && stamped <= step.stamp
-            await table.scan((shard, slot) => table.dropReplicas(shard, slot, drop))
+            await table.scan(reference => table.dropReplicas(reference, drop))
             for (const name of KEYS) model.drop(name, drop)
           } else {
             table.segments.setState(step.segment, step.op === 'hide' ? HIDDEN : VISIBLE)
@@ -120,6 +122,69 @@ describe('RouteTable', () => {
       }),
       { numRuns: 200 },
     )
+  })
+
+  it('answers many keys at once as it answers each', () => {
+    const table = tableWithSegments()
+    const keys = Array.from({ length: 1000 }, (_, i) =>
+      i % 3 === 0 ? `ключ-${i}` : 'k'.repeat(i % 7) + String(i),
+    )
+    keys.forEach((name, i) => {
+      if (i % 2 === 0) add(table, name, i % 5)
+    })
+    table.segments.setState(1, HIDDEN)
+    table.segments.setState(2, DEAD)
+    for (const asked of [[], keys.slice(0, 1), keys.slice(7, 20), keys]) {
+      const packed = packKeys(asked)
+      const present = bitmapOf(asked.length)
+      table.hasMany(packed.bytes, unpackLengths(packed), present)
+      expect(asked.map((_, i) => hasBit(present, i))).to.deep.equal(asked.map(name => table.has(name)))
+    }
+  })
+
+  it('tells apart keys whose hashes are equal', () => {
+    const table = new RouteTable({ shardCount: 1 })
+    table.segments.allocate(0)
+    const [first, second] = ['first', 'second'].map(name => {
+      const probe = new KeyProbe().ofText(name)
+      probe.hash = 7
+      return probe
+    })
+    const replica = { byteLength: 1, generation: 1, segment: 0 }
+    table.add(first!, replica, 1, [])
+    expect(table.has(second!)).to.equal(false)
+    table.add(second!, { ...replica, byteLength: 2 }, 1, [])
+    expect(table.find(first!)?.byteLength).to.equal(1)
+    expect(table.find(second!)?.byteLength).to.equal(2)
+    expect(table.remove(first!, 0, 1)).to.equal(true)
+    expect([table.has(first!), table.has(second!)]).to.deep.equal([false, true])
+  })
+
+  it('goes on with a listing from any cursor, also when everything was removed meanwhile', () => {
+    const table = tableWithSegments()
+    for (let i = 0; i < 1000; i++) add(table, `key-${i}`, 0)
+    const { cursor } = table.page(0, 100, '')
+    for (const bogus of [cursor! + 1, cursor! - 1, 2 ** 40])
+      expect(() => table.page(bogus, 10, '')).to.not.throw()
+    for (let i = 0; i < 1000; i++) table.remove(`key-${i}`, 0, 1)
+    expect(table.page(cursor!, 100, '')).to.deep.equal({ keys: [] })
+    for (let i = 0; i < 1000; i++) add(table, `a-longer-key-${i}`, 0)
+    for (const key of table.page(cursor!, 5000, '').keys) expect(key).to.match(/^a-longer-key-\d+$/)
+  })
+
+  it('ends a scan in good order when everything goes meanwhile', async () => {
+    const table = tableWithSegments()
+    for (let i = 0; i < 20_000; i++) add(table, `key-${i}`, 0)
+    const seen: string[] = []
+    await table.scan(
+      reference => seen.push(table.keyOf(reference)),
+      () => {
+        for (let i = 0; i < 20_000; i++) table.remove(`key-${i}`, 0, 1)
+        add(table, 'a key of another length', 1)
+      },
+    )
+    expect(seen.every(name => name.startsWith('key-'))).to.equal(true)
+    expect(seen).to.have.length.within(1, 19_999)
   })
 
   it('forgets dead segments without blocking, and uses their numbers again', async () => {
@@ -216,6 +281,10 @@ function check(table: RouteTable, model: Model, hidden: ReadonlySet<number>): vo
     }
     expect(table.findAll(name)?.segments ?? []).to.have.members([...(known?.segments.keys() ?? [])])
   }
+  const packed = packKeys(KEYS)
+  const present = bitmapOf(KEYS.length)
+  table.hasMany(packed.bytes, unpackLengths(packed), present)
+  expect(KEYS.map((_, i) => hasBit(present, i))).to.deep.equal(KEYS.map(name => table.has(name)))
   for (let number = 0; number < 5; number++) {
     const holding = [...model.keys.values()].filter(known => known.segments.has(number))
     expect(table.segments.replicaCount(number)).to.equal(holding.length)

@@ -23,6 +23,7 @@ import {
 } from '@mooncake-ts/core'
 import type { Observable } from 'rxjs'
 import { CANDIDATES_MAX, CLIENT_BATCH_KEYS, PAGE_KEYS_MAX } from '../limits.js'
+import { hasBit, packKeys } from '../packed-keys.js'
 import {
   Exists,
   List,
@@ -121,8 +122,8 @@ export class MasterClient implements Directory, Startable {
 
   async exists(keys: readonly string[], signal?: AbortSignal): Promise<boolean[]> {
     return this.#batched(keys, async part => {
-      const { present } = await this.#link.call(Exists, { keys: part }, signal)
-      return part.map((_key, i) => present[i] === 1)
+      const { present } = await this.#link.call(Exists, packKeys(part), signal)
+      return part.map((_key, i) => hasBit(present, i))
     })
   }
 

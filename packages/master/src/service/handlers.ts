@@ -1,5 +1,6 @@
 import { MooncakeError, type RpcHandler, type RpcMethod, type RpcService } from '@mooncake-ts/core'
 import type { BatchOp, Op } from '../metrics/op-metrics.js'
+import { bitmapOf, unpackLengths } from '../packed-keys.js'
 import {
   ADD_OK,
   DEPLOYMENT_MODE,
@@ -78,10 +79,11 @@ function handleKeys(rpc: RpcService, master: MasterService): Disposable[] {
   const { table, members, ops } = master
   const counted = counter(rpc, master)
   return [
-    rpc.handle(Exists, ({ keys }) => {
-      const present = new Uint8Array(keys.length)
-      for (let i = 0; i < keys.length; i++) if (table.has(keys[i]!)) present[i] = 1
-      ops.batch('exist_key', keys.length, 0)
+    rpc.handle(Exists, keys => {
+      const lengths = unpackLengths(keys)
+      const present = bitmapOf(lengths.length)
+      table.hasMany(keys.bytes, lengths, present)
+      ops.batch('exist_key', lengths.length, 0)
       return { present }
     }),
     rpc.handle(ReadRoutes, ({ keys }) => {

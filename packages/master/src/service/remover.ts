@@ -116,18 +116,18 @@ export class Remover {
     const sequences = new Map(answers.map(({ node, answer }) => [node.owner, answer.sequence]))
     const replicasOf = new Map<number, number>()
     let keys = 0
-    await table.scan((shard, slot, key) => {
-      const generation = shard.generation(slot)
-      const before = shard.keyCount
-      table.dropReplicas(shard, slot, (segment, stamp) => {
+    await table.scan(reference => {
+      const generation = table.generationOf(reference)
+      const before = table.keyCount
+      table.dropReplicas(reference, (segment, stamp) => {
         const owner = table.segments.owner(segment)
         const node = members.segmentByNumber(segment)?.node
-        if (node != null && absent.has(node)) tombstones.add(node.name, key, generation)
+        if (node != null && absent.has(node)) tombstones.add(node.name, table.keyOf(reference), generation)
         else if (stamp > (sequences.get(owner) ?? -1)) return false
         replicasOf.set(owner, (replicasOf.get(owner) ?? 0) + 1)
         return true
       })
-      keys += before - shard.keyCount
+      keys += before - table.keyCount
     })
     return { keys, replicasOf }
   }
@@ -205,15 +205,15 @@ export class Remover {
   }
 
   async #matching(matcher: KeyMatcher): Promise<string[]> {
+    const { table } = this.#parts
     const matching: string[] = []
-    await this.#parts.table.scanSlices((shard, from, to) => {
-      const keys: string[] = []
-      for (let slot = from; slot < to; slot++) {
-        const key = shard.keyAt(slot)
-        if (key != null) keys.push(key)
-      }
-      for (const key of matcher.filter(keys)) matching.push(key)
-    })
+    const slice: string[] = []
+    await table.scan(
+      reference => slice.push(table.keyOf(reference)),
+      () => {
+        for (const key of matcher.filter(slice.splice(0))) matching.push(key)
+      },
+    )
     return matching
   }
 
