@@ -22,6 +22,7 @@ import type { Store } from './api/store.js'
 import { TIMER_MS_MAX } from './engine/deadline.js'
 import { resolveLimits } from './engine/limits.js'
 import { Node, type NodeParts } from './engine/node.js'
+import { resolveScheduler } from './tiering/scheduler-config.js'
 import { StoreHandle } from './store.js'
 
 const NODE = token<Node>('Node')
@@ -52,6 +53,7 @@ export async function createStore(
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<Store> {
   const limits = resolveLimits(config.limits)
+  const scheduler = config.scheduler === false ? undefined : resolveScheduler(config.scheduler)
   if (config.name.length === 0 || config.name.includes('/')) {
     throw new MooncakeError(
       'ERR_INVALID_PARAMS',
@@ -66,7 +68,7 @@ export async function createStore(
   }
   const tiers = config.tiers ?? []
   const storeNode = nodePlugin(
-    { name: config.name, limits, direction: config.transferDirection ?? 'reverse' },
+    { name: config.name, limits, direction: config.transferDirection ?? 'reverse', scheduler },
     tiers.length > 0,
   )
   const plugins: Plugin[] = [
@@ -95,7 +97,10 @@ export async function createStore(
   })
 }
 
-function nodePlugin(own: Pick<NodeParts, 'name' | 'limits' | 'direction'>, hasTiers: boolean): Plugin<Node> {
+function nodePlugin(
+  own: Pick<NodeParts, 'name' | 'limits' | 'direction' | 'scheduler'>,
+  hasTiers: boolean,
+): Plugin<Node> {
   return definePlugin<Node>({
     name: '@mooncake-ts/store',
     provides: NODE,

@@ -10,6 +10,9 @@ import type {
   Tier,
   Transport,
 } from '@mooncake-ts/core'
+import type { SchedulerConfig } from '../tiering/scheduler-config.js'
+
+export type { SchedulerConfig }
 
 /** A node, composed. Order is meaning: transports preferred first, tiers fast to slow. */
 export interface StoreConfig {
@@ -28,6 +31,11 @@ export interface StoreConfig {
   readonly metrics?: Plugin<Metrics>
   readonly clock?: Clock
   readonly limits?: StoreLimits
+  /**
+   * How objects move between tiers of unequal priority; false: not at all, what a tier has no room for is
+   * evicted.
+   */
+  readonly scheduler?: SchedulerConfig | false
   /**
    * Who moves the bytes between two nodes: `reverse`, the one that holds the tier (one RPC); `forward`, the
    * caller (two RPCs). Transports whose windows cannot be revoked are always used forward. @defaultValue

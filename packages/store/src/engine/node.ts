@@ -18,7 +18,8 @@ import type { StoreLimits } from '../api/config.js'
 import { KeyLocks } from '../local/key-locks.js'
 import { LeaseTable } from '../local/leases.js'
 import { StagingPool } from '../local/staging-pool.js'
-import { TieredBackend } from '../local/tiered-backend.js'
+import { TieredBackend, type ObjectMeta } from '../local/tiered-backend.js'
+import type { SchedulerConfig } from '../tiering/scheduler-config.js'
 import { ClientRpcService } from '../peers/client-rpc-service.js'
 import { Committer } from '../peers/committer.js'
 import { InlineReader } from '../peers/inline-reader.js'
@@ -48,6 +49,8 @@ export interface NodeParts {
   readonly name: string
   readonly limits: Required<StoreLimits>
   readonly direction: 'reverse' | 'forward'
+  /** Absent: objects stay in the tier that they were put into. */
+  readonly scheduler?: Required<SchedulerConfig> | undefined
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: Metrics
@@ -100,13 +103,22 @@ export class Node implements Startable {
       evictionHighWatermark: limits.evictionHighWatermark,
       evictionLowWatermark: limits.evictionLowWatermark,
       waitingReservationsMax: limits.queuedOpsMax,
+      staging: this.#staging,
+      scheduler: tiers.length > 1 ? parts.scheduler : undefined,
+      // A put that the directory may still refuse must not be told again as if it were settled.
+      mayMove: key => !this.unannounced.has(key),
+      foregroundWaiting: () => this.admission.waiting + this.#staging.waiting,
       events: {
         committed: () => {}, // The committer tells the directory, because it waits for the answer.
+        copied: (meta, tier) => {
+          this.#announce(meta, tier)
+        },
         removed: ({ key, generation }, tier, reason) => {
           const replica = { key, generation, segment: this.#segmentOf(tier) }
           // Of what it ordered itself (`removed`) the directory gets an answer, and of what a newer
           // generation has `replaced` an add.
-          if (reason === 'evicted' || reason === 'lost') this.#notifier.remove(replica)
+          if (reason === 'evicted' || reason === 'demoted' || reason === 'lost')
+            this.#notifier.remove(replica)
           else if (reason === 'removed') this.#notifier.withdraw(replica)
         },
       },
@@ -163,6 +175,7 @@ export class Node implements Startable {
   async stop(): Promise<void> {
     this.#viewer?.close()
     this.#service?.stop()
+    this.backend.stopMoving()
     await this.#notifier.close()
     await this.#parts.directory.leave()
     await this.#sessions?.close()
@@ -272,6 +285,17 @@ export class Node implements Startable {
       snapshot: () => this.#snapshot(),
       segments: () => this.#segments(),
     }
+  }
+
+  /**
+   * Of a copy that nobody waits for. It goes before the withdrawal of the replica that it was made from, so
+   * that the directory always knows one.
+   */
+  #announce({ key, byteLength, generation }: ObjectMeta, tier: Tier): void {
+    const told = this.#notifier.add({ key, byteLength, generation, segment: this.#segmentOf(tier) })
+    void told.then(result => {
+      if (result !== 'ok') this.backend.remove(key, generation, 'replaced')
+    })
   }
 
   *#snapshot(): Iterable<ReplicaAdd> {

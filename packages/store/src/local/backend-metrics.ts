@@ -1,7 +1,10 @@
 import type { Clock, Counter, Gauge, Histogram, Labels, Metrics } from '@mooncake-ts/core'
 import type { Tier } from '@mooncake-ts/core'
 
-/** Gauges with labels are written so often, not at each change: a reservation must not pay for them. */
+/**
+ * What has labels is written so often, and when somebody scrapes, not at each change: neither a reservation
+ * nor a read must pay for it.
+ */
 const REPORT_INTERVAL_MS = 1000
 const WAIT_BUCKETS_MS = [1, 5, 10, 50, 100, 500, 1000, 5000, 10_000]
 
@@ -23,6 +26,9 @@ export class BackendMetrics implements Disposable {
   readonly waitMs: Histogram
   readonly #evictions: Counter
   readonly #evictedBytes: Counter
+  readonly #reads: Counter
+  /** Since the last report. */
+  readonly #readsSince = new Map<Tier, number>()
   readonly #capacityBytes: Gauge
   readonly #usedBytes: Gauge
   readonly #tierKeys: Gauge
@@ -35,7 +41,14 @@ export class BackendMetrics implements Disposable {
     const labelNames = ['tier']
     const gauge = (name: string, help: string): Gauge => metrics.gauge({ name, help, labelNames })
     const counter = (name: string, help: string): Counter => metrics.counter({ name, help, labelNames })
-    metrics.gauge({ name: 'store_keys', help: 'Objects of this node', collect: () => state.keyCount() })
+    metrics.gauge({
+      name: 'store_keys',
+      help: 'Objects of this node',
+      collect: () => {
+        this.#report()
+        return state.keyCount()
+      },
+    })
     metrics.gauge({
       name: 'store_waiting_reservations',
       help: 'Puts that wait for space',
@@ -48,6 +61,7 @@ export class BackendMetrics implements Disposable {
     })
     this.#evictions = counter('store_evictions_total', 'Objects evicted from a tier')
     this.#evictedBytes = counter('store_evicted_bytes_total', 'Bytes of objects evicted from a tier')
+    this.#reads = counter('store_tier_reads_total', 'Reads of objects that a tier served')
     this.#capacityBytes = gauge('store_tier_capacity_bytes', 'Capacity of a tier')
     this.#usedBytes = gauge('store_tier_used_bytes', 'Bytes in use in a tier')
     this.#tierKeys = gauge('store_tier_keys', 'Objects in a tier')
@@ -61,6 +75,10 @@ export class BackendMetrics implements Disposable {
     this.#evictedBytes.add(bytes, this.#labelsOf(tier))
   }
 
+  read(tier: Tier): void {
+    this.#readsSince.set(tier, (this.#readsSince.get(tier) ?? 0) + 1)
+  }
+
   [Symbol.dispose](): void {
     this.#timer[Symbol.dispose]()
   }
@@ -72,6 +90,8 @@ export class BackendMetrics implements Disposable {
       this.#usedBytes.set(usedBytes, labels)
       this.#tierKeys.set(keyCount, labels)
     }
+    for (const [tier, reads] of this.#readsSince) this.#reads.add(reads, this.#labelsOf(tier))
+    this.#readsSince.clear()
   }
 
   #labelsOf(tier: Tier): Labels {

@@ -168,6 +168,14 @@ export class ObjectTable {
   }
 
   /**
+   * As `beginRead`, for a reader of this node's own that copies it to another tier: that is no use of the
+   * object. Ends with `endRead`.
+   */
+  beginCopy(replica: Replica): void {
+    if (replica.readers++ === 0) replica.list?.delete(replica)
+  }
+
+  /**
    * True when the last reader has left and the replica can be evicted again, as the most recently used one.
    */
   endRead(replica: Replica): boolean {

@@ -17,15 +17,18 @@ export interface ReserveOptions extends WaitOptions {
 export interface RoomInit {
   readonly tiers: readonly Tier[]
   readonly clock: Clock
-  /** Shares of a tier's capacity. */
-  readonly evictionHighWatermark: number
-  readonly evictionLowWatermark: number
+  /** Shares of a tier's capacity: eviction begins above the first and goes on down to the second. */
+  readonly watermarksOf: (tier: Tier) => { readonly high: number; readonly low: number }
   readonly waitingReservationsMax: number
   readonly table: ObjectTable
   readonly metrics: BackendMetrics
   readonly inUse: InUse
   /** Takes a victim out of the table. Its space is free when its last holder lets go; it has no readers. */
   readonly evict: (victim: Replica) => void
+  /** A tier gave space away. Must not change the backend. */
+  readonly onTaken: (space: TierSpace) => void
+  /** Space came back, or can be evicted now. Must not change the backend. */
+  readonly onGrown: () => void
 }
 
 /** How much may still be done in this turn of the event loop, in objects to evict or requests to serve. */
@@ -45,20 +48,23 @@ export class Room {
   readonly #metrics: BackendMetrics
   readonly #inUse: InUse
   readonly #evictOne: (victim: Replica) => void
+  readonly #onTaken: (space: TierSpace) => void
+  readonly #onGrown: () => void
   readonly #waiting: WaitingReservations
   readonly #waitingMax: number
   #pumpScheduled = false
   #closed = false
 
   constructor(init: RoomInit) {
-    const { evictionHighWatermark: high, evictionLowWatermark: low } = init
     this.#table = init.table
     this.#metrics = init.metrics
     this.#inUse = init.inUse
     this.#evictOne = init.evict
+    this.#onTaken = init.onTaken
+    this.#onGrown = init.onGrown
     this.#waitingMax = init.waitingReservationsMax
     this.spaces = init.tiers
-      .map(tier => new TierSpace(tier, { high, low }, this.mayHaveGrown))
+      .map(tier => new TierSpace(tier, init.watermarksOf(tier), this.mayHaveGrown))
       .sort((a, b) => b.tier.priority - a.tier.priority)
     this.#waiting = new WaitingReservations(init.clock, {
       onWaited: waitMs => {
@@ -93,6 +99,17 @@ export class Room {
     return this.#tryReserve(byteLength, this.#candidates(byteLength, tier), { left: EVICTIONS_PER_TURN })
   }
 
+  /**
+   * What is free in one tier, at nobody's expense: undefined also where others wait for it.
+   * @throws ERR_SHUTTING_DOWN
+   */
+  reserveFree(space: TierSpace, byteLength: number): Reservation | undefined {
+    this.#assertOpen()
+    if (space.waitingCount > 0) return undefined
+    const allocation = space.tier.allocate(byteLength)
+    return allocation == null ? undefined : this.#reservation(space, allocation, { left: EVICTIONS_PER_TURN })
+  }
+
   /** Refuses those who wait, and all that come. */
   close(): void {
     this.#closed = true
@@ -101,7 +118,7 @@ export class Room {
 
   /** Tiers that could ever take so many bytes. */
   #candidates(byteLength: number, name: string | undefined): readonly TierSpace[] {
-    if (this.#closed) throw new MooncakeError('ERR_SHUTTING_DOWN')
+    this.#assertOpen()
     if (!Number.isSafeInteger(byteLength) || byteLength < 0) {
       throw new MooncakeError('ERR_INVALID_PARAMS', `byteLength: ${byteLength} is not a length`)
     }
@@ -123,14 +140,17 @@ export class Room {
     for (const softPins of [false, true]) {
       for (const space of spaces) {
         const allocation = this.#allocate(space, byteLength, softPins, budget)
-        if (allocation == null) continue
-        const reservation = new Reservation(space.hold(allocation), this.#inUse)
-        if (space.usedBytes > space.highBytes)
-          this.#evict(space, space.usedBytes - space.lowBytes, false, budget)
-        return reservation
+        if (allocation != null) return this.#reservation(space, allocation, budget)
       }
     }
     return undefined
+  }
+
+  #reservation(space: TierSpace, allocation: TierAllocation, budget: Budget): Reservation {
+    const reservation = new Reservation(space.hold(allocation), this.#inUse)
+    if (space.usedBytes > space.highBytes) this.#evict(space, space.usedBytes - space.lowBytes, false, budget)
+    this.#onTaken(space)
+    return reservation
   }
 
   #allocate(
@@ -177,9 +197,14 @@ export class Room {
    * look at the queue.
    */
   readonly mayHaveGrown = (): void => {
+    this.#onGrown()
     if (this.#waiting.size === 0 || this.#pumpScheduled) return
     this.#pumpScheduled = true
     queueMicrotask(this.#pump)
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new MooncakeError('ERR_SHUTTING_DOWN')
   }
 
   #pumpNextTurn(): void {

@@ -55,6 +55,11 @@ export class StagingPool {
     return this.#capacityBytes
   }
 
+  /** Requests that wait for memory. */
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
   /** At once or not at all; undefined also when others wait. @throws ERR_OUT_OF_MEMORY, ERR_SHUTTING_DOWN */
   tryAcquire(byteLength: number): StagingSlice | undefined {
     if (this.#closing != null) throw new MooncakeError('ERR_SHUTTING_DOWN')

@@ -66,6 +66,18 @@ export class TierIo {
   }
 
   /**
+   * Copies a whole object from one tier to another. Settles when neither place is touched any more.
+   * @throws as `read` and `write`
+   */
+  async copy(from: Holding, meta: ObjectMeta, to: Holding, signal: AbortSignal): Promise<void> {
+    if (to.slice != null) return await this.read(from, meta, 0, to.slice, signal)
+    if (from.slice != null) return await this.write(to, from.slice, signal)
+    using staged = await this.#staging.acquire(meta.byteLength, signal)
+    await this.read(from, meta, 0, staged.slice, signal)
+    await this.write(to, staged.slice, signal)
+  }
+
+  /**
    * What lay on a device is checked before anybody sees it. A part of an object cannot be: the checksum is of
    * the whole.
    */

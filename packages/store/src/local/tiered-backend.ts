@@ -1,10 +1,12 @@
 import { MooncakeError, type Clock, type Logger, type MemoryProvider, type Metrics } from '@mooncake-ts/core'
 import type { ObjectIdentity, Slice, Tier, TierAllocation } from '@mooncake-ts/core'
+import { TierScheduler } from '../tiering/tier-scheduler.js'
+import type { SchedulerConfig } from '../tiering/scheduler-config.js'
 import { BackendMetrics, type TierView } from './backend-metrics.js'
 import type { Holding } from './holding.js'
 import { InUse } from './in-use.js'
 import { Lease } from './lease.js'
-import { ObjectTable, type ObjectMeta, type Replica } from './object-table.js'
+import { ObjectTable, type ObjectMeta, type Replica, type StoredObject } from './object-table.js'
 import type { Reservation } from './reservation.js'
 import { Room, type ReserveOptions } from './room.js'
 import { StagingPool } from './staging-pool.js'
@@ -20,11 +22,14 @@ export type { ReserveOptions } from './room.js'
 /** One turn of `removeWhere`. */
 const SLICE_MS = 10
 
-export type RemoveReason = 'evicted' | 'removed' | 'replaced' | 'lost'
+/** `evicted` and `demoted`: one replica went for want of space; after a demotion a slower tier has the object. */
+export type RemoveReason = 'evicted' | 'demoted' | 'removed' | 'replaced' | 'lost'
 
 /** Called inside of the change, after it is made. They must neither throw nor change the backend. */
 export interface BackendEvents {
   committed(meta: ObjectMeta, tier: Tier): void
+  /** The object has another replica, in this tier. */
+  copied(meta: ObjectMeta, tier: Tier): void
   removed(meta: ObjectMeta, tier: Tier, reason: RemoveReason): void
 }
 
@@ -40,6 +45,12 @@ export interface TieredBackendInit {
   /** … and goes on down to this. */
   readonly evictionLowWatermark: number
   readonly waitingReservationsMax: number
+  /** Moves objects between tiers. @defaultValue nothing does */
+  readonly scheduler?: Required<SchedulerConfig> | undefined
+  /** Whether the object of this key may change its tier now. @defaultValue any may */
+  readonly mayMove?: (key: string) => boolean
+  /** Operations that wait for their turn elsewhere in the process. @defaultValue none */
+  readonly foregroundWaiting?: () => number
   /** For parts of objects in tiers that can only be read whole. @defaultValue a pool of its own */
   readonly staging?: StagingPool
 }
@@ -57,6 +68,7 @@ export class TieredBackend {
   readonly #io: TierIo
   readonly #table: ObjectTable
   readonly #room: Room
+  readonly #scheduler: TierScheduler | undefined
   /** Leases, reservations and what moves bytes for them. */
   readonly #inUse = new InUse()
   #closing: Promise<void> | undefined
@@ -76,13 +88,17 @@ export class TieredBackend {
     })
     this.#room = new Room({
       ...init,
+      watermarksOf: tier => watermarksOf(tier, init),
       table: this.#table,
       metrics: this.#metrics,
       inUse: this.#inUse,
       evict: victim => {
         this.#drop(victim, 'evicted')
       },
+      onTaken: space => this.#scheduler?.onTaken(space),
+      onGrown: () => this.#scheduler?.onGrown(),
     })
+    if (init.scheduler != null) this.#scheduler = this.#createScheduler(init, init.scheduler)
   }
 
   // ---- space
@@ -154,6 +170,8 @@ export class TieredBackend {
     this.#assertOpen()
     const replica = this.#table.get(key)?.replicas[0]
     if (replica == null) return undefined
+    this.#metrics.read(replica.holding.tier)
+    this.#scheduler?.onUsed(replica)
     this.#table.beginRead(replica)
     replica.holding.retain()
     this.#inUse.enter()
@@ -218,7 +236,8 @@ export class TieredBackend {
   /** Every replica of every current object. The table may change meanwhile. */
   *entries(): IterableIterator<{ meta: ObjectMeta; tier: Tier }> {
     for (const object of this.#table.values()) {
-      for (const { holding } of object.replicas) yield { meta: object, tier: holding.tier }
+      // A copy: while the caller is busy with one of them, another may come or go.
+      for (const { holding } of [...object.replicas]) yield { meta: object, tier: holding.tier }
     }
   }
 
@@ -258,17 +277,45 @@ export class TieredBackend {
     return recovered
   }
 
+  /** Begins no more copies between tiers, and aborts those that run: `close` waits for them. Idempotent. */
+  stopMoving(): void {
+    this.#scheduler?.close()
+  }
+
   /**
    * Takes no new work, refuses the puts that wait, and settles when every lease and every reservation has
    * ended. What the tiers hold stays: stopping them is for their owner, afterwards. Idempotent.
    */
   close(): Promise<void> {
     if (this.#closing == null) {
+      this.stopMoving()
       this.#closing = this.#inUse.idle()
       this.#room.close()
       this.#metrics[Symbol.dispose]()
     }
     return this.#closing
+  }
+
+  #createScheduler(init: TieredBackendInit, config: Required<SchedulerConfig>): TierScheduler {
+    return new TierScheduler({
+      config,
+      clock: init.clock,
+      logger: init.logger,
+      metrics: init.metrics,
+      table: this.#table,
+      room: this.#room,
+      io: this.#io,
+      inUse: this.#inUse,
+      foregroundWaiting: init.foregroundWaiting ?? (() => 0),
+      mayMove: init.mayMove ?? (() => true),
+      onCopied: ({ object }, holding) => {
+        this.#addReplica(object, holding)
+      },
+      onEvictable: this.#room.mayHaveGrown,
+      drop: (replica, reason) => {
+        this.#drop(replica, reason)
+      },
+    })
   }
 
   #assertOpen(): void {
@@ -287,6 +334,7 @@ export class TieredBackend {
   #install(meta: ObjectMeta, holding: Holding): void {
     const { current, previous } = this.#table.set(meta, holding)
     if (previous != null) this.#releaseAll(previous.replicas, 'replaced')
+    this.#scheduler?.onStored(meta.key)
     this.#events.committed(current, holding.tier)
     this.#room.mayHaveGrown() // It can be evicted now.
   }
@@ -300,12 +348,17 @@ export class TieredBackend {
     }
     const isCopy = current.generation === identity.generation
     if (isCopy && current.replicas.every(replica => replica.holding.tier !== space.tier)) {
-      this.#table.addReplica(current, holding)
-      this.#events.committed(current, space.tier)
+      this.#addReplica(current, holding)
       return true
     }
     holding.release()
     return false
+  }
+
+  #addReplica(object: StoredObject, holding: Holding): void {
+    this.#table.addReplica(object, holding)
+    this.#events.copied(object, holding.tier)
+    this.#room.mayHaveGrown() // It can be evicted now.
   }
 
   /** The one way in which a replica leaves the table alone. */
@@ -332,11 +385,14 @@ export class TieredBackend {
    * Keeps a hold for as long as bytes move, whatever becomes of the lease or the reservation meanwhile (I2).
    */
   async #using(holding: Holding, move: () => Promise<void>): Promise<void> {
+    const atDevice = holding.slice == null
     holding.retain()
     this.#inUse.enter()
+    if (atDevice) this.#scheduler?.beginForeground()
     try {
       await move()
     } finally {
+      if (atDevice) this.#scheduler?.endForeground()
       holding.release()
       this.#inUse.leave()
     }
@@ -354,6 +410,13 @@ function assertWatermarks(init: TieredBackendInit): void {
   if (low >= 0 && low <= high && high <= 1) return
   const message = `evictionLowWatermark (${low}) and evictionHighWatermark (${high}) must be shares of 1, the first not above the second`
   throw new MooncakeError('ERR_INVALID_PARAMS', message)
+}
+
+/** A tier whose victims go to a slower one evicts only what is above the limit: it has been relieved before. */
+function watermarksOf(tier: Tier, init: TieredBackendInit): { readonly high: number; readonly low: number } {
+  const { scheduler, tiers, evictionHighWatermark: high, evictionLowWatermark: low } = init
+  const demotes = scheduler?.demotion === true && tiers.some(({ priority }) => priority < tier.priority)
+  return demotes ? { high: scheduler.limitWatermark, low: scheduler.limitWatermark } : { high, low }
 }
 
 function assertMeta(meta: ObjectMeta, holding: Holding): void {

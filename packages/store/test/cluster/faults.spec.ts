@@ -1,6 +1,13 @@
 import { expect } from 'chai'
-import { errorCode, hasCode, type MooncakeError, type Completion, type Transfer } from '@mooncake-ts/core'
-import { inProcess, InProcessNetwork, randomBytes, rejectsWith, until } from '@mooncake-ts/testkit'
+import { errorCode, hasCode, type Completion, type MooncakeError, type Transfer } from '@mooncake-ts/core'
+import {
+  inProcess,
+  InProcessNetwork,
+  randomBytes,
+  rejectsWith,
+  until,
+  VirtualClock,
+} from '@mooncake-ts/testkit'
 import { TestCluster } from './support.js'
 
 function codesOf(transfer: Transfer): string[] {
@@ -24,7 +31,8 @@ describe('a store in trouble', () => {
 
   it('ends a get by its deadline only when nobody can write to the destination any more', async () => {
     await cluster.node('a')
-    const client = await cluster.client('client', BY_TRANSPORT)
+    const clock = new VirtualClock()
+    const client = await cluster.client('client', { clock, ...BY_TRANSPORT })
     await client.put('k', Buffer.alloc(1000, 1))
     const into = Buffer.alloc(1000, 7)
     cluster.network.hold()
@@ -37,14 +45,13 @@ describe('a store in trouble', () => {
         settled = true
       })
     await until(() => cluster.network.inFlight === 1)
-    // Well past the deadline: the operation is still on the wire.
-    await new Promise(resolve => setTimeout(resolve, 300))
+    await clock.advance(300) // Well past the deadline: the operation is still on the wire.
     expect(settled, 'not at rest, so not settled').to.equal(false)
     cluster.network.release()
     await transfer.done
     expect(codes).to.deep.equal(['ERR_RPC_TIMEOUT'])
     into.fill(9)
-    await new Promise(resolve => setTimeout(resolve, 50))
+    expect((await client.get('k'))?.[0], 'what came later has passed').to.equal(1)
     expect(
       into.every(byte => byte === 9),
       'nobody wrote after it settled',

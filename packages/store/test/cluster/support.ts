@@ -1,4 +1,4 @@
-import { mib, type Logger, type Plugin, type Tier, type Transport } from '@mooncake-ts/core'
+import { mib, type Clock, type Logger, type Plugin, type Tier, type Transport } from '@mooncake-ts/core'
 import { createMaster, masterClient, type Master, type MasterConfig } from '@mooncake-ts/master'
 import { rpc } from '@mooncake-ts/rpc'
 import { inProcess, InProcessNetwork } from '@mooncake-ts/testkit'
@@ -11,7 +11,9 @@ export interface NodeOptions {
   readonly transports?: readonly Plugin<Transport>[]
   readonly transferDirection?: 'reverse' | 'forward'
   readonly limits?: StoreConfig['limits']
+  readonly scheduler?: StoreConfig['scheduler']
   readonly logger?: Logger
+  readonly clock?: Clock
 }
 
 /** Every way that bytes take between nodes; small objects ride the RPC unless that is turned off. */

@@ -48,6 +48,8 @@ describe('TieredBackend: metrics', () => {
     const held = h.space(20)
     const waiting = h.wait(20, 5000)
     await h.clock.advance(1000)
+    await h.get('d')
+    await h.get('d')
     await metrics.expose()
     expect(Object.fromEntries(metrics.values)).to.deep.equal({
       store_keys: 1,
@@ -57,6 +59,7 @@ describe('TieredBackend: metrics', () => {
       'store_tier_capacity_bytes{dram-0}': 30,
       'store_tier_used_bytes{dram-0}': 30,
       'store_tier_keys{dram-0}': 1,
+      'store_tier_reads_total{dram-0}': 2,
     })
     await h.clock.advance(200)
     held.abandon()

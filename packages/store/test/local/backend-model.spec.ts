@@ -63,6 +63,7 @@ class Model {
           committed: ({ key, generation, byteLength, hardPin }) => {
             this.current.set(key, { generation, byteLength, hard: hardPin })
           },
+          copied: () => {},
           removed: (meta, _tier, reason) => {
             const known = this.current.get(meta.key)
             expect(known?.generation, 'an object that leaves was current').to.equal(meta.generation)

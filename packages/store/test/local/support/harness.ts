@@ -41,6 +41,7 @@ export class Harness implements AsyncDisposable {
       waitingReservationsMax: 100,
       events: {
         committed: (meta, tier) => void this.come.push(`${meta.key}@${meta.generation} ${tier.name}`),
+        copied: (meta, tier) => void this.come.push(`${meta.key}@${meta.generation} ${tier.name}`),
         removed: ({ key, generation }, tier, reason) =>
           void this.gone.push({ key, generation, tier: tier.name, reason }),
       },

@@ -72,10 +72,13 @@ export class MapTier extends BaseTier {
   readonly identities = new Map<number, ObjectIdentity>()
   readonly #gates: Array<() => void> = []
   commitError: Error | undefined
+  writeError: Error | undefined
+  readError: Error | undefined
+  writes = 0
   hold = false
 
-  constructor(capacityBytes: number, supports: Partial<TierSupports> = {}, name = 'ssd-0') {
-    super({ name, kind: 'STORAGE', capacityBytes, supports })
+  constructor(capacityBytes: number, supports: Partial<TierSupports> = {}, name = 'ssd-0', priority = 10) {
+    super({ name, kind: 'STORAGE', capacityBytes, supports, priority })
   }
 
   get heldBack(): number {
@@ -108,13 +111,16 @@ export class MapTier extends BaseTier {
   }
 
   protected async _write(id: number, { from }: TierWriteOp): Promise<number> {
+    this.writes++
     await this.#gate()
+    if (this.writeError != null) throw this.writeError
     this.bytes.set(id, from.region.view(from.offset, from.byteLength).slice())
     return from.byteLength
   }
 
   protected async _read(id: number, { offset, into }: TierReadOp): Promise<number> {
     await this.#gate()
+    if (this.readError != null) throw this.readError
     const stored = this.bytes.get(id)
     if (stored == null) throw new Error(`Object ${id} was deleted`)
     if (!this.supports.partialRead && (offset !== 0 || into.byteLength !== stored.byteLength)) {
