@@ -21,7 +21,7 @@ export const SEGMENTS_PER_NODE_MAX = 256
 export const CANDIDATES_MAX = 64
 
 /** Entries of the route table that a scan visits before it lets the event loop go on. */
-export const SLICE_ENTRIES = 4096
+export const SLICE_ENTRIES = 8192
 
 /** Keys of one page of List. */
 export const PAGE_KEYS_MAX = 8192

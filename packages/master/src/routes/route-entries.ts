@@ -22,14 +22,18 @@ interface ExtraReplica {
   stamp: number
 }
 
+const NO_EXTRAS: readonly ExtraReplica[] = []
+
 /**
  * What is known of each key, by reference. Nearly all keys have one replica; the others keep the rest in maps
  * beside. An entry never moves while its key lives, so a scan can stop at one and go on later.
  */
 export class RouteEntries {
   readonly arena = new RouteArena()
-  readonly #extras = Array.from({ length: EXTRAS_MAPS }, () => new Map<number, ExtraReplica[]>())
+  readonly #extras = Array.from({ length: EXTRAS_MAPS }, () => new Map<number, readonly ExtraReplica[]>())
   readonly #index: SegmentIndex
+  /** Keys that have any: while there are none, nobody looks. */
+  #extrasCount = 0
 
   constructor(index: SegmentIndex) {
     this.#index = index
@@ -39,18 +43,13 @@ export class RouteEntries {
   hasState(reference: number, state: number): boolean {
     const { states } = this.#index
     if (states[this.arena.segment(reference)] === state) return true
-    return (
-      this.#extrasOf(reference)
-        .get(reference)
-        ?.some(extra => states[extra.segment] === state) ?? false
-    )
+    return this.#extrasOf(reference).some(extra => states[extra.segment] === state)
   }
 
   /** Segments of all replicas, in no order. */
   segmentsOf(reference: number): number[] {
     const first = this.arena.segment(reference)
-    const extras = this.#extrasOf(reference).get(reference)
-    return extras == null ? [first] : [first, ...extras.map(extra => extra.segment)]
+    return [first, ...this.#extrasOf(reference).map(extra => extra.segment)]
   }
 
   /** @returns the reference of the new entry */
@@ -61,9 +60,7 @@ export class RouteEntries {
   }
 
   addReplica(reference: number, segment: number, stamp: number): void {
-    const extras = this.#extrasOf(reference).get(reference)
-    if (extras == null) this.#extrasOf(reference).set(reference, [{ segment, stamp }])
-    else extras.push({ segment, stamp })
+    this.#setExtras(reference, [...this.#extrasOf(reference), { segment, stamp }])
     this.#index.countReplica(segment, 1)
   }
 
@@ -73,9 +70,7 @@ export class RouteEntries {
       this.arena.setPlace(reference, segment, stamp)
       return true
     }
-    const extra = this.#extrasOf(reference)
-      .get(reference)
-      ?.find(candidate => candidate.segment === segment)
+    const extra = this.#extrasOf(reference).find(candidate => candidate.segment === segment)
     if (extra == null) return false
     extra.stamp = stamp
     return true
@@ -84,7 +79,7 @@ export class RouteEntries {
   /** A newer generation takes the place of all replicas. */
   replace(reference: number, replica: NewReplica, stamp: number): void {
     for (const old of this.segmentsOf(reference)) this.#index.countReplica(old, -1)
-    this.#extrasOf(reference).delete(reference)
+    this.#setExtras(reference, [])
     this.#describe(reference, replica, stamp)
   }
 
@@ -92,37 +87,35 @@ export class RouteEntries {
    * Drops the replicas for which `drop` is true. Gives how many went; the caller frees an entry without any.
    */
   dropReplicas(reference: number, drop: (segment: number, stamp: number) => boolean): number {
-    let dropped = 0
-    const extras = this.#extrasOf(reference).get(reference)
-    if (extras != null) {
-      const kept = extras.filter(extra => !drop(extra.segment, extra.stamp))
-      dropped = extras.length - kept.length
-      if (dropped > 0) this.#setExtras(reference, extras, kept)
+    const extras = this.#extrasOf(reference)
+    const kept = extras.filter(extra => !drop(extra.segment, extra.stamp))
+    const gone = extras.filter(extra => !kept.includes(extra)).map(extra => extra.segment)
+    const first = this.arena.segment(reference)
+    if (drop(first, this.arena.stamp(reference))) {
+      gone.push(first)
+      const heir = kept.pop()
+      this.arena.setPlace(reference, heir?.segment ?? NO_SEGMENT, heir?.stamp ?? 0)
     }
-    const segment = this.arena.segment(reference)
-    if (!drop(segment, this.arena.stamp(reference))) return dropped
-    this.#index.countReplica(segment, -1)
-    const heir = this.#extrasOf(reference).get(reference)?.pop()
-    if (heir == null) this.arena.setPlace(reference, NO_SEGMENT, 0)
-    else {
-      this.arena.setPlace(reference, heir.segment, heir.stamp)
-      if (this.#extrasOf(reference).get(reference)?.length === 0) this.#extrasOf(reference).delete(reference)
-    }
-    return dropped + 1
+    for (const segment of gone) this.#index.countReplica(segment, -1)
+    if (kept.length < extras.length) this.#setExtras(reference, kept)
+    return gone.length
   }
 
   isEmpty(reference: number): boolean {
     return this.arena.segment(reference) === NO_SEGMENT
   }
 
-  #setExtras(reference: number, before: readonly ExtraReplica[], kept: ExtraReplica[]): void {
-    for (const extra of before) if (!kept.includes(extra)) this.#index.countReplica(extra.segment, -1)
-    if (kept.length === 0) this.#extrasOf(reference).delete(reference)
-    else this.#extrasOf(reference).set(reference, kept)
+  #setExtras(reference: number, extras: readonly ExtraReplica[]): void {
+    const map = this.#extras[this.arena.hash(reference) % EXTRAS_MAPS]!
+    this.#extrasCount -= map.size
+    if (extras.length === 0) map.delete(reference)
+    else map.set(reference, extras)
+    this.#extrasCount += map.size
   }
 
-  #extrasOf(reference: number): Map<number, ExtraReplica[]> {
-    return this.#extras[this.arena.hash(reference) % EXTRAS_MAPS]!
+  #extrasOf(reference: number): readonly ExtraReplica[] {
+    if (this.#extrasCount === 0) return NO_EXTRAS
+    return this.#extras[this.arena.hash(reference) % EXTRAS_MAPS]!.get(reference) ?? NO_EXTRAS
   }
 
   #describe(reference: number, { byteLength, generation, segment }: NewReplica, stamp: number): void {

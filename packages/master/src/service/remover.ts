@@ -212,6 +212,7 @@ export class Remover {
       reference => slice.push(table.keyOf(reference)),
       () => {
         for (const key of matcher.filter(slice.splice(0))) matching.push(key)
+        return true
       },
     )
     return matching
