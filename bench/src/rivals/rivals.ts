@@ -26,6 +26,11 @@ export class Rivals implements AsyncDisposable {
     return this.#absences
   }
 
+  /** For a suite that looks for a rival of its own. */
+  markAbsent(name: string, why: string): void {
+    this.#absences.set(name, why)
+  }
+
   /** The real Mooncake: its master, its metadata server, and two of its Python stores. */
   mooncake(): Promise<Mooncake | undefined> {
     return (this.#mooncake ??= this.#start('mooncake', Mooncake))

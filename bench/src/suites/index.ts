@@ -5,6 +5,7 @@ import { rivalsSuite } from './rivals.js'
 import { rpcSuite } from './rpc.js'
 import { shmSuite } from './shm.js'
 import { smallSuite } from './small.js'
+import { ssdSuite } from './ssd.js'
 import { tcpSuite } from './tcp.js'
 
 /** In the order in which they run. */
@@ -14,6 +15,7 @@ export const SUITES: readonly Suite[] = [
   smallSuite,
   rpcSuite,
   masterSuite,
+  ssdSuite,
   replaySuite,
   rivalsSuite,
 ]
