@@ -32,6 +32,8 @@ export class FaultyEngine implements IoEngine {
   readonly operations: Operation[] = []
   /** Which operations fail, and how. */
   fault: (operation: Operation) => Fault | undefined = () => undefined
+  /** Hears of the end of each. */
+  ended: (operation: Operation, result: number) => void = () => {}
   /** Given to the disk and not yet reported. */
   inFlight = 0
   inFlightMax = 0
@@ -110,6 +112,7 @@ export class FaultyEngine implements IoEngine {
     this.inFlightMax = Math.max(this.inFlightMax, ++this.inFlight)
     const counted = (result: number): void => {
       this.inFlight--
+      this.ended(operation, result)
       done(result)
     }
     if (fault == null) return start(counted, byteLength)
