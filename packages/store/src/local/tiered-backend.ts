@@ -170,8 +170,7 @@ export class TieredBackend {
     this.#assertOpen()
     const replica = this.#table.get(key)?.replicas[0]
     if (replica == null) return undefined
-    this.#metrics.read(replica.holding.tier)
-    this.#scheduler?.onUsed(replica)
+    if (replica.holding.slice != null) this.#countUse(replica)
     this.#table.beginRead(replica)
     replica.holding.retain()
     this.#inUse.enter()
@@ -197,6 +196,7 @@ export class TieredBackend {
   async readInto(lease: Lease, offset: number, into: Slice, signal: AbortSignal): Promise<void> {
     const { replica, holding, meta } = lease
     if (lease.released) throw new MooncakeError('ERR_INVALID_PARAMS', `The lease on ${meta.key} was released`)
+    if (holding.slice == null) this.#countUse(replica)
     try {
       await this.#using(holding, () => this.#io.read(holding, meta, offset, into, signal))
     } catch (error) {
@@ -353,6 +353,15 @@ export class TieredBackend {
     }
     holding.release()
     return false
+  }
+
+  /**
+   * Of a replica in memory when it is acquired, of one at a device when it is read: it may be acquired once
+   * more before that.
+   */
+  #countUse(replica: Replica): void {
+    this.#metrics.read(replica.holding.tier)
+    this.#scheduler?.onUsed(replica)
   }
 
   #addReplica(object: StoredObject, holding: Holding): void {

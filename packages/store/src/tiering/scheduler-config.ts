@@ -61,9 +61,16 @@ const RANGES: Readonly<Record<string, readonly [min: number, max: number]>> = {
   backgroundProgressMs: [1, TIMER_MS_MAX],
 }
 
-/** The defaults, with what the user said. @throws ERR_INVALID_PARAMS with the path of the setting */
+/**
+ * The defaults, with what the user said; a watermark that was not said is not above one that was.
+ * @throws ERR_INVALID_PARAMS with the path of the setting
+ */
 export function resolveScheduler(given: SchedulerConfig = {}): Required<SchedulerConfig> {
-  const config = { ...SCHEDULER_DEFAULTS, ...given }
+  const { limitWatermark } = { ...SCHEDULER_DEFAULTS, ...given }
+  const demotionHighWatermark =
+    given.demotionHighWatermark ?? Math.min(SCHEDULER_DEFAULTS.demotionHighWatermark, limitWatermark)
+  const demotionLowWatermark = Math.min(SCHEDULER_DEFAULTS.demotionLowWatermark, demotionHighWatermark)
+  const config = { ...SCHEDULER_DEFAULTS, demotionHighWatermark, demotionLowWatermark, ...given }
   for (const [name, value] of Object.entries(config) as Array<[string, unknown]>) {
     const wanted = wantedOf(name)
     if (wanted == null) throw invalid(name, 'there is no such setting')

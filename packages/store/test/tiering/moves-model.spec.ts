@@ -22,7 +22,7 @@ const step = fc.oneof(
       pin: fc.constantFrom(...Array<'none'>(8).fill('none'), 'soft', 'hard'),
     }),
   },
-  { weight: 8, arbitrary: fc.record({ kind: fc.constant('get' as const), key }) },
+  { weight: 12, arbitrary: fc.record({ kind: fc.constant('get' as const), key }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('remove' as const), key }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('hold' as const), device }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('letGo' as const), device }) },
@@ -55,7 +55,7 @@ class Model {
         evictionLowWatermark: 0.6,
         scheduler: {
           ...SCHEDULER_DEFAULTS,
-          promotionAccessesMin: 2,
+          promotionAccessesMin: 1,
           demotionLowWatermark: 0.5,
           backgroundOpsMax: 2,
         },

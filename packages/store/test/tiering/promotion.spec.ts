@@ -1,7 +1,7 @@
 import { MooncakeError } from '@mooncake-ts/core'
 import { until } from '@mooncake-ts/testkit'
 import { expect } from 'chai'
-import { Harness, poisonTier, settled } from '../local/support/harness.js'
+import { codeOf, Harness, poisonTier, settled } from '../local/support/harness.js'
 import { MapTier } from '../local/support/tiers.js'
 import { SCHEDULER_DEFAULTS } from '../../dist/tiering/scheduler-config.js'
 import { placesOf, twoTiers, usedBytes } from './support.js'
@@ -76,8 +76,7 @@ describe('TierScheduler: promotion', () => {
     const slow = new MapTier(1000)
     await using h = twoTiers(1000, slow, { promotion: true, promotionsQueuedMax: 2, backgroundOpsMax: 1 })
     for (let i = 0; i < 5; i++) await putSlow(h, `k${i}`, 10)
-    const leases = Array.from({ length: 5 }, (_, i) => h.backend.acquire(`k${i}`)!)
-    for (const lease of leases) lease.release()
+    await Promise.all(Array.from({ length: 5 }, (_, i) => h.get(`k${i}`)))
     await until(() => usedBytes(h)[0] === 20)
     await settled()
     expect(usedBytes(h)[0], 'three were refused').to.equal(20)
@@ -88,10 +87,11 @@ describe('TierScheduler: promotion', () => {
     await using h = twoTiers(100, slow, { promotion: true })
     await putSlow(h, 'k', 10, 1)
     slow.hold = true
-    h.backend.acquire('k')!.release()
-    await until(() => slow.heldBack === 1)
+    const read = h.get('k')
+    await until(() => slow.heldBack === 2)
     await h.put('k', 10, { mode: 'upsert', generation: 2, content: 9 })
     slow.letGo()
+    expect((await read)![0]).to.equal(1)
     await until(() => slow.usedBytes === 0 && usedBytes(h)[0] === 10)
     expect(placesOf(h, 'k')).to.deep.equal(['dram-0'])
     expect((await h.get('k'))![0]).to.equal(9)
@@ -102,7 +102,7 @@ describe('TierScheduler: promotion', () => {
     await using h = twoTiers(100, slow, { promotion: true })
     await putSlow(h, 'k', 10)
     slow.readError = new MooncakeError('ERR_IO', 'the device is broken')
-    h.backend.acquire('k')!.release()
+    expect(await codeOf(h.get('k'))).to.equal('ERR_IO')
     await settled()
     await until(() => usedBytes(h)[0] === 0)
     expect(placesOf(h, 'k')).to.deep.equal(['ssd-0'])
@@ -110,7 +110,7 @@ describe('TierScheduler: promotion', () => {
 
     await putSlow(h, 'rotten', 10, 1, 12345)
     h.backend.acquire('rotten')!.release()
-    await until(() => h.gone.length === 1)
+    expect(await codeOf(h.get('rotten'))).to.equal('ERR_CHECKSUM_MISMATCH')
     expect(h.gone[0]).to.include({ key: 'rotten', reason: 'lost' })
     await until(() => usedBytes(h)[0] === 10 || usedBytes(h)[0] === 0)
     expect(await h.get('rotten')).to.equal(undefined)
@@ -121,14 +121,14 @@ describe('TierScheduler: promotion', () => {
     const h = twoTiers(100, slow, { promotion: true })
     await putSlow(h, 'k', 10)
     slow.hold = true
-    h.backend.acquire('k')!.release()
-    await until(() => slow.heldBack === 1)
+    const read = h.get('k')
+    await until(() => slow.heldBack === 2)
     let closed = false
     const closing = h.backend.close().then(() => (closed = true))
     await settled()
     expect(closed).to.equal(false)
     slow.letGo()
-    await closing
+    await Promise.all([read, closing])
     expect(usedBytes(h)).to.deep.equal([0, 10])
     expect(h.clock.pending).to.equal(0)
     await h[Symbol.asyncDispose]()

@@ -10,11 +10,19 @@ describe('resolveScheduler', () => {
     })
   })
 
+  it('lowers what was not said to what was', () => {
+    expect(resolveScheduler({ limitWatermark: 0.7 })).to.include({
+      limitWatermark: 0.7,
+      demotionHighWatermark: 0.7,
+      demotionLowWatermark: 0.7,
+    })
+  })
+
   const WRONG: ReadonlyArray<readonly [name: string, value: unknown]> = [
     ['demotion', 1],
     ['demotionHighWatermark', 1.1],
     ['demotionLowWatermark', 0.95],
-    ['limitWatermark', 0.5],
+    ['limitWatermark', -1],
     ['promotionAccessesMin', 16],
     ['promotionAccessesMin', 0],
     ['promotionFreelyBelow', '0.5'],
