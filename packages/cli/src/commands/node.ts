@@ -44,7 +44,7 @@ export async function runNode(argv: readonly string[]): Promise<number> {
   const logger = createLogger(String(settings.log_level), { node: name })
   const metrics = new PrometheusMetrics({})
   const config = nodeConfig(settings, { name, security, logger, metrics })
-  await using _http = await serveMetrics(settings, security, metrics, logger)
+  await using http = await serveMetrics(settings, security, metrics, logger)
   const stopped = untilStopped()
   const starting = new AbortController()
   void stopped.then(why => {
@@ -53,7 +53,8 @@ export async function runNode(argv: readonly string[]): Promise<number> {
   try {
     await using store = await createStore(config, { signal: starting.signal })
     logger.info('Serving', { name: store.name, tiers: config.tiers?.length ?? 0 })
-    process.stdout.write(`READY name=${store.name}\n`)
+    const where = http.endpoint == null ? '' : ` http=${http.endpoint}`
+    process.stdout.write(`READY name=${store.name}${where}\n`)
     logger.info(`Stopping: ${await stopped}`)
   } catch (error) {
     if (error !== starting.signal.reason) throw error // Told to stop while it waited for the master.
@@ -74,8 +75,8 @@ export function nodeConfig(
   { name, security, logger, metrics }: Surroundings,
 ): StoreConfig {
   const host = hostOf(settings, security)
-  const tiers = String(settings.tiered_backend_config ?? '')
   return {
+    ...tiersOf(settings),
     name,
     security,
     logger,
@@ -89,10 +90,6 @@ export function nodeConfig(
     }),
     rpc: rpc({ listen: [`${host}:${Number(settings.client_rpc_port)}`], backoffMaxMs: BACKOFF_MAX_MS }),
     transports: transportsOf(settings, `${host}:${Number(settings.port)}`, logger),
-    tiers:
-      tiers === ''
-        ? [dram({ name: 'dram-0', capacityBytes: Number(settings.global_segment_size) })]
-        : parseTiers(tiers),
     transferDirection: settings.p2p_transfer_direction_mode === 'forward' ? 'forward' : 'reverse',
     limits: {
       lockShardCount: Number(settings.lock_shard_count),
@@ -104,6 +101,17 @@ export function nodeConfig(
       masterWaitMs: Infinity, // A node outlives its master, also one that is not there yet.
     },
   }
+}
+
+function tiersOf(settings: Settings): Pick<StoreConfig, 'tiers' | 'scheduler'> {
+  const text = String(settings.tiered_backend_config ?? '')
+  const prefault = settings.dram_prefault !== false
+  if (text === '') {
+    const capacityBytes = Number(settings.global_segment_size)
+    return { tiers: [dram({ name: 'dram-0', capacityBytes, prefault })] }
+  }
+  const { tiers, scheduler } = parseTiers(text, { prefault })
+  return { tiers, scheduler: settings.tier_scheduler === false ? false : scheduler }
 }
 
 export function masterEndpoints(settings: Settings): string[] {

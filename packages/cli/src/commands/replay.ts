@@ -41,6 +41,13 @@ export const REPLAY_FLAGS: readonly Flag[] = [
   { name: 'nodes', type: 'int', help: 'Data nodes to start', default: 2, min: 1 },
   { name: 'capacity', type: 'bytes', help: 'DRAM of each data node', default: GIB, min: 1 },
   {
+    name: 'ssd',
+    type: 'string',
+    help: 'Directory for an SSD tier of each data node, which keeps its objects; empty: none',
+    default: '',
+  },
+  { name: 'ssd_capacity', type: 'bytes', help: 'SSD space of each data node', default: 4 * GIB, min: 1 },
+  {
     name: 'replicas',
     type: 'int',
     help: 'Whole copies of each block, each on another node',
@@ -89,18 +96,26 @@ async function replayInNewCluster(settings: Settings, argv: readonly string[]): 
   const stopped = untilStopped().finally(() => {
     stopping.abort()
   })
-  process.stdout.write(`Starting 1 master and ${nodes} data nodes of ${formatBytes(capacityBytes)}\n`)
+  const ssd =
+    settings.ssd === ''
+      ? undefined
+      : { directory: String(settings.ssd), capacityBytes: Number(settings.ssd_capacity) }
+  const size = `${formatBytes(capacityBytes)}${ssd == null ? '' : ` and ${formatBytes(ssd.capacityBytes)} of SSD`}`
+  process.stdout.write(`Starting 1 master and ${nodes} data nodes of ${size}\n`)
   let outcome: DriverOutcome
+  let readsByTier: Record<string, number> = {}
   {
-    await using cluster = await LocalCluster.start({ nodes, capacityBytes, env })
+    await using cluster = await LocalCluster.start({ nodes, capacityBytes, ssd, env })
     const target = [`--host=${LOOPBACK}`, `--master_server_address=${cluster.masterEndpoint}`]
     outcome = await runDriver([...argv, ...target], stopping.signal)
+    if (outcome.result != null) readsByTier = await cluster.countByTier('store_tier_reads_total')
     if (settings.keep === true && !stopping.signal.aborted) {
       sayHowToTalk(cluster)
       await stopped
     }
   }
-  return outcome.result == null ? outcome.exitCode : await report(outcome.result, String(settings.json))
+  if (outcome.result == null) return outcome.exitCode
+  return await report({ ...outcome.result, readsByTier }, String(settings.json))
 }
 
 interface DriverOutcome {

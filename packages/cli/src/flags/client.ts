@@ -69,6 +69,18 @@ export const CLIENT_FLAGS: readonly Flag[] = [
     env: 'MOONCAKE_GLOBAL_SEGMENT_SIZE',
   },
   {
+    name: 'dram_prefault',
+    type: 'bool',
+    help: 'Take all DRAM from the system at start, rather than when values first come to it',
+    default: true,
+  },
+  {
+    name: 'tier_scheduler',
+    type: 'bool',
+    help: 'Move objects between tiers; without it, what a tier has no room for is evicted',
+    default: true,
+  },
+  {
     name: 'lock_shard_count',
     type: 'int',
     help: 'Stripes of per-key locks',

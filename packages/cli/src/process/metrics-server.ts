@@ -1,8 +1,14 @@
 import { createServer, type Server } from 'node:http'
 import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
 import { assertMayBind, MooncakeError, type Logger, type Metrics, type Security } from '@mooncake-ts/core'
 import { hostOf } from '../flags/common.js'
 import type { Settings } from '../flags/load.js'
+
+export interface MetricsServer extends AsyncDisposable {
+  /** host:port; absent where none was asked for. */
+  readonly endpoint?: string
+}
 
 /**
  * `/health` and `/metrics` of a node, where `--enable_http_server` asks for them.
@@ -13,7 +19,7 @@ export async function serveMetrics(
   security: Security,
   metrics: Metrics,
   logger: Logger,
-): Promise<AsyncDisposable> {
+): Promise<MetricsServer> {
   if (settings.enable_http_server !== true) return { [Symbol.asyncDispose]: () => Promise.resolve() }
   const host = hostOf(settings, security)
   const port = Number(settings.http_port)
@@ -29,8 +35,10 @@ export async function serveMetrics(
     )
   })
   await listen(server, host, port)
-  logger.info(`Metrics on http://${host}:${port}/metrics`)
+  const endpoint = `${host}:${(server.address() as AddressInfo).port}`
+  logger.info(`Metrics on http://${endpoint}/metrics`)
   return {
+    endpoint,
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections()
       server.close()

@@ -12,6 +12,8 @@ export interface ReplayResult {
   readonly seconds: number
   /** What was replayed, and through what: for the table and the JSON file. */
   readonly setting: Readonly<Record<string, string | number>>
+  /** Of all data nodes, where they have several tiers and could be asked. */
+  readonly readsByTier?: Readonly<Record<string, number>>
 }
 
 export interface ProgressView {
@@ -62,6 +64,7 @@ export async function report(result: ReplayResult, jsonPath: string): Promise<nu
     ],
     ['blocks', `${counts.blocks}, of which ${counts.hits} leading hits`],
     ['read and verified', rate(counts.bytesRead)],
+    ...tierRows(result.readsByTier ?? {}),
     ['put', rate(counts.bytesPut)],
     ['evicted between exists and get', String(counts.lost)],
     ['failed gets and puts', String(counts.failed)],
@@ -78,10 +81,20 @@ export async function report(result: ReplayResult, jsonPath: string): Promise<nu
   return good ? 0 : 1
 }
 
+/** Fastest first, as far as their names tell: by the place in the configuration. */
+function tierRows(readsByTier: Readonly<Record<string, number>>): string[][] {
+  const entries = Object.entries(readsByTier)
+  const total = entries.reduce((sum, [, reads]) => sum + reads, 0)
+  return entries.map(([tier, reads]) => [
+    `reads from ${tier}`,
+    `${reads} (${((100 * reads) / total).toFixed(1)} %)`,
+  ])
+}
+
 function hitRatio({ hits, blocks }: Readonly<ReplayCounts>): number {
   return blocks === 0 ? 0 : hits / blocks
 }
 
-function toJson({ counts, seconds, setting }: ReplayResult): object {
-  return { ...counts, seconds, hitRatio: hitRatio(counts), setting }
+function toJson({ counts, seconds, setting, readsByTier }: ReplayResult): object {
+  return { ...counts, seconds, hitRatio: hitRatio(counts), setting, readsByTier }
 }
