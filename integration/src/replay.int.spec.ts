@@ -71,6 +71,23 @@ describe('mooncake replay', function () {
     )
   })
 
+  it('hits more with an SSD tier below too little memory, every byte right, and again after a restart', async () => {
+    const small = ['--requests=100', '--capacity=12MiB', '--concurrency=2', '--ssd_capacity=512MiB']
+    const ssd = ['--ssd', join(dir, 'ssd'), '--json', join(dir, 'ssd.json')]
+    const [without, cold] = [await replay(...small), await replay(...small, ...ssd)]
+    const ratioOf = (run: Run): number => Number(OK.exec(lastLine(run))?.[3])
+    expect(cold.code, cold.stderr).to.equal(0)
+    expect(ratioOf(cold), lastLine(without)).to.be.above(ratioOf(without) * 1.1)
+    const { readsByTier } = JSON.parse(await readFile(join(dir, 'ssd.json'), 'utf8')) as {
+      readsByTier: Record<string, number>
+    }
+    expect(readsByTier['dram-0']).to.be.above(0)
+    expect(readsByTier['ssd-1']).to.be.above(0)
+    const warm = await replay(...small, ...ssd)
+    expect(warm.code, warm.stderr).to.equal(0)
+    expect(ratioOf(warm), 'what the disks kept').to.be.above(ratioOf(cold))
+  }).timeout(180_000)
+
   it('names the line of a trace that it does not understand', async () => {
     const trace = join(dir, 'bad.jsonl')
     await writeFile(trace, '{"input_length": 5, "hash_ids": [1]}\n\n{"input_length": 5, "hash_ids": [1.5]}\n')

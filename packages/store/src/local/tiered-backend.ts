@@ -151,6 +151,7 @@ export class TieredBackend {
       const conflict = this.#conflict(meta, mode) // Another writer may have been faster.
       if (conflict != null) return conflict
       this.#install(meta, holding)
+      this.#scheduler?.onStored(meta.key)
       owned = true
       installed()
       return 'committed'
@@ -334,7 +335,6 @@ export class TieredBackend {
   #install(meta: ObjectMeta, holding: Holding): void {
     const { current, previous } = this.#table.set(meta, holding)
     if (previous != null) this.#releaseAll(previous.replicas, 'replaced')
-    this.#scheduler?.onStored(meta.key)
     this.#events.committed(current, holding.tier)
     this.#room.mayHaveGrown() // It can be evicted now.
   }
