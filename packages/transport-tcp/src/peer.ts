@@ -11,6 +11,8 @@ import type { Slots } from './slots.js'
 export const SMALL_FRAMES_MAX = 8
 /** On a lane for large ones: the next stripe is there when one ends; more would only unbalance the lanes. */
 const LARGE_FRAMES_MAX = 3
+/** From this size on an operation takes the lanes for large ones, so that small ones do not queue behind it. */
+const LARGE_BYTES_MIN = 256 * KIB
 /**
  * Small operations are packed up to this size: both ends work at the same time when a batch is several
  * frames.
@@ -63,8 +65,8 @@ export class Peer implements LaneGroupHost {
   push(pieces: readonly Piece[]): void {
     const [first] = pieces
     if (first == null) return
-    const group =
-      first.operation.op.local.byteLength >= this.#deps.options.bulkThresholdBytes ? this.#large : this.#small
+    const largeBytesMin = Math.min(LARGE_BYTES_MIN, this.#deps.options.bulkThresholdBytes)
+    const group = first.operation.op.local.byteLength >= largeBytesMin ? this.#large : this.#small
     for (const piece of pieces) group.push(piece)
   }
 
