@@ -25,3 +25,6 @@ export const SLICE_ENTRIES = 8192
 
 /** Keys of one page of List. */
 export const PAGE_KEYS_MAX = 8192
+
+/** Numbers of one LeaseWrites: a generation clock has 2048 for each millisecond of wall time. */
+export const LEASE_GENERATIONS_MAX = 4096

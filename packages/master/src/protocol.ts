@@ -8,6 +8,7 @@ import {
   BATCH_KEYS_MAX,
   CANDIDATES_MAX,
   KEY_LENGTH_MAX,
+  LEASE_GENERATIONS_MAX,
   NAME_LENGTH_MAX,
   PAGE_KEYS_MAX,
   PATTERN_LENGTH_MAX,
@@ -117,6 +118,28 @@ export const WriteRoutes = defineMethod('Directory.WriteRoutes', {
     requests: Type.Array(WriteRouteRequest, { maxItems: BATCH_KEYS_MAX }),
   }),
   response: WriteRoutesResponse,
+})
+
+/** Numbers and candidates for puts of keys that are not known yet. */
+export const LeaseWrites = defineMethod('Directory.LeaseWrites', {
+  request: Type.Object({
+    nodeId: Type.Optional(Name),
+    count: Type.Integer({ minimum: 1, maximum: LEASE_GENERATIONS_MAX }),
+    byteLengthMax: ByteLength,
+    candidatesMax: Type.Integer({ minimum: 0, maximum: CANDIDATES_MAX }),
+  }),
+  response: Type.Object({
+    firstGeneration: Type.Integer({ minimum: 1 }),
+    candidates: Type.Array(
+      Type.Object({
+        nodeId: Name,
+        nodeName: Name,
+        rpcEndpoint: Name,
+        availableBytes: Type.Number(),
+        score: Type.Number(),
+      }),
+    ),
+  }),
 })
 
 const Replicas = {

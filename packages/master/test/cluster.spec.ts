@@ -68,6 +68,27 @@ describe('A master and its nodes', function () {
     expect(huge?.candidates).to.deep.equal([])
   })
 
+  it('gives leave to write ahead: places, and numbers that nobody else has', async () => {
+    const master = cleanup.add(await startMaster())
+    const a = cleanup.add(await FakeNode.join('a', master))
+    const b = cleanup.add(await FakeNode.join('b', master))
+    const lease = { count: 1000, byteLengthMax: 10, candidatesMax: 5 }
+    const [one, other] = await Promise.all([a.directory.leaseWrites!(lease), b.directory.leaseWrites!(lease)])
+    const first = one.firstGeneration < other.firstGeneration ? one : other
+    const second = first === one ? other : one
+    expect(second.firstGeneration).to.be.at.least(first.firstGeneration + lease.count)
+    const request = { key: 'k', byteLength: 10, candidatesMax: 1, preferredSegments: [] }
+    const [route] = await a.directory.writeRoutes([request])
+    expect(route?.generation).to.be.at.least(second.firstGeneration + lease.count)
+    expect(one.candidates.map(({ nodeName }) => nodeName).sort()).to.deep.equal(['a', 'b'])
+    const none = await a.directory.leaseWrites!({ ...lease, byteLengthMax: 2 ** 40 })
+    expect(none.candidates).to.deep.equal([])
+    const error: unknown = await a.directory.leaseWrites!({ ...lease, count: 1e9 }).catch(
+      (cause: unknown) => cause,
+    )
+    expect(error).to.include({ code: 'ERR_INVALID_PARAMS' })
+  })
+
   it('answers stale to an older generation, and tells owners of an older one to drop it', async () => {
     const master = cleanup.add(await startMaster())
     const a = cleanup.add(await FakeNode.join('a', master))

@@ -58,6 +58,17 @@ export interface WriteRoute {
   readonly generation: number
 }
 
+/**
+ * Leave to put some objects that are not named yet: candidates for them, and numbers. A put with such a number
+ * is not ordered after everything that was numbered before it, as one with a write route is: its owner has to
+ * refuse a number that is not above that of every object which has left it (see the store's Committer).
+ */
+export interface WriteLease {
+  /** The first of as many generations as were asked for, which no other write has. */
+  readonly firstGeneration: number
+  readonly candidates: readonly WriteCandidate[]
+}
+
 export interface ReplicaAdd {
   readonly key: string
   readonly byteLength: number
@@ -108,6 +119,16 @@ export interface Directory {
   exists(keys: readonly string[], signal?: AbortSignal): Promise<boolean[]>
   readRoutes(keys: readonly string[], signal?: AbortSignal): Promise<Array<ReadRoute | undefined>>
   writeRoutes(requests: readonly WriteRouteRequest[], signal?: AbortSignal): Promise<WriteRoute[]>
+  /** Optional: without it every put asks for a route. */
+  leaseWrites?(
+    request: {
+      /** Objects. */
+      readonly count: number
+      readonly byteLengthMax: number
+      readonly candidatesMax: number
+    },
+    signal?: AbortSignal,
+  ): Promise<WriteLease>
   syncReplicas(
     adds: readonly ReplicaAdd[],
     removes: readonly ReplicaRemove[],

@@ -18,6 +18,7 @@ import {
   type ReplicaRemove,
   type RpcService,
   type Startable,
+  type WriteLease,
   type WriteRoute,
   type WriteRouteRequest,
 } from '@mooncake-ts/core'
@@ -26,6 +27,7 @@ import { CANDIDATES_MAX, CLIENT_BATCH_KEYS, PAGE_KEYS_MAX } from '../limits.js'
 import { hasBit, packKeys } from '../packed-keys.js'
 import {
   Exists,
+  LeaseWrites,
   List,
   ReadRoutes,
   Remove,
@@ -143,6 +145,14 @@ export class MasterClient implements Directory, Startable {
       const caller = this.#nodeId == null ? {} : { nodeId: this.#nodeId }
       return decodeWriteRoutes(await this.#link.call(WriteRoutes, { ...caller, requests: plain }, signal))
     })
+  }
+
+  async leaseWrites(
+    request: { readonly count: number; readonly byteLengthMax: number; readonly candidatesMax: number },
+    signal?: AbortSignal,
+  ): Promise<WriteLease> {
+    const caller = this.#nodeId == null ? {} : { nodeId: this.#nodeId }
+    return await this.#link.call(LeaseWrites, { ...caller, ...request }, signal)
   }
 
   syncReplicas(

@@ -6,6 +6,7 @@ import {
   DEPLOYMENT_MODE,
   Exists,
   Heartbeat,
+  LeaseWrites,
   List,
   ReadRoutes,
   Register,
@@ -101,6 +102,16 @@ function handleKeys(rpc: RpcService, master: MasterService): Disposable[] {
         count(answer.candidates, row => row.length === 0),
       )
       return answer
+    }),
+    rpc.handle(LeaseWrites, ({ nodeId, count: wanted, byteLengthMax, candidatesMax }) => {
+      const request = { key: '', byteLength: byteLengthMax, candidatesMax, preferredSegments: [] }
+      const candidates = master.router
+        .route(request, nodeId)
+        .map(({ node: { nodeId: id, name, rpcEndpoint }, availableBytes, score }) => {
+          return { nodeId: id, nodeName: name, rpcEndpoint: rpcEndpoint!, availableBytes, score }
+        })
+      ops.batch('get_write_route', 1, candidates.length === 0 ? 1 : 0)
+      return { candidates, firstGeneration: master.generations.take(wanted) }
     }),
     counted('report_stale', ReportStale, ({ routes }) => {
       for (const { key, nodeId, generation } of routes) {

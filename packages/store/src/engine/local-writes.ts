@@ -1,4 +1,10 @@
-import { asMooncakeError, type CopyOp, type MemoryProvider, type Slice } from '@mooncake-ts/core'
+import {
+  asMooncakeError,
+  MooncakeError,
+  type CopyOp,
+  type MemoryProvider,
+  type Slice,
+} from '@mooncake-ts/core'
 import type { Reservation, TieredBackend } from '../local/tiered-backend.js'
 import type { StagingPool } from '../local/staging-pool.js'
 import type { Committer } from '../peers/committer.js'
@@ -30,10 +36,15 @@ export class LocalWrites {
   }
 
   /** One outcome per task, in order. */
-  async write(tasks: readonly WriteTask[], terms: WriteTerms, signal: AbortSignal): Promise<WriteOutcome[]> {
+  async write(
+    tasks: readonly WriteTask[],
+    terms: WriteTerms,
+    signal: AbortSignal,
+    leased = false,
+  ): Promise<WriteOutcome[]> {
     return await Promise.all(
       tasks.map(task =>
-        this.#writeOne(task, terms, signal).catch((error: unknown) => ({
+        this.#writeOne(task, terms, signal, leased).catch((error: unknown) => ({
           error: asMooncakeError(error),
           existed: false,
         })),
@@ -41,7 +52,12 @@ export class LocalWrites {
     )
   }
 
-  async #writeOne(task: WriteTask, terms: WriteTerms, signal: AbortSignal): Promise<WriteOutcome> {
+  async #writeOne(
+    task: WriteTask,
+    terms: WriteTerms,
+    signal: AbortSignal,
+    leased: boolean,
+  ): Promise<WriteOutcome> {
     if (!terms.upsert && this.#backend.has(task.key)) {
       await this.#unannounced.answered([task], signal)
       return { existed: true }
@@ -58,7 +74,9 @@ export class LocalWrites {
       throw error
     }
     const meta = { key, byteLength, generation, softPin, hardPin, ...(checksum == null ? {} : { checksum }) }
-    return { existed: await this.#committer.commit(reservation, meta, upsert ? 'upsert' : 'put') }
+    const existed = await this.#committer.commit(reservation, meta, upsert ? 'upsert' : 'put', leased)
+    if (existed && leased) throw new MooncakeError('ERR_LEASE_EXPIRED', 'Another value may be there')
+    return { existed }
   }
 
   async #fill(

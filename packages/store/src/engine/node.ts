@@ -33,6 +33,7 @@ import { WritesInFlight } from '../peers/writes-in-flight.js'
 import { RouteCache } from '../routes/route-cache.js'
 import { RouteNotifier } from '../routes/route-notifier.js'
 import { Router } from '../routes/router.js'
+import { WriteLeases } from '../routes/write-leases.js'
 import { Suspects } from '../routes/suspects.js'
 import { Admission } from '../transfer/admission.js'
 import { TransferSubmitter } from '../transfer/submitter.js'
@@ -77,7 +78,6 @@ export class Node implements Startable {
   readonly #committer: Committer
   readonly #submitter: TransferSubmitter
   readonly #staging: StagingPool
-  readonly #peers = new Map<string, PeerClient>()
   #sessions: ForwardSessions | undefined
   #service: ClientRpcService | undefined
   #reader: Reader | undefined
@@ -114,6 +114,7 @@ export class Node implements Startable {
           this.#announce(meta, tier)
         },
         removed: ({ key, generation }, tier, reason) => {
+          this.#committer.gone(generation)
           const replica = { key, generation, segment: this.#segmentOf(tier) }
           // Of what it ordered itself (`removed`) the directory gets an answer, and of what a newer
           // generation has `replaced` an add.
@@ -125,7 +126,8 @@ export class Node implements Startable {
     })
     const cache = new RouteCache(clock, { keysMax: limits.routeCacheKeysMax, ttlMs: limits.routeCacheTtlMs })
     const { generations } = this
-    this.router = new Router({ directory, cache, generations, suspects: new Suspects(clock), logger })
+    const leases = new WriteLeases(directory, clock)
+    this.router = new Router({ directory, cache, generations, suspects: new Suspects(clock), leases, logger })
     this.#committer = new Committer({
       backend: this.backend,
       notifier: this.#notifier,
@@ -183,15 +185,6 @@ export class Node implements Startable {
     await this.#staging.close()
   }
 
-  peer(endpoint: string): PeerClient {
-    let peer = this.#peers.get(endpoint)
-    if (peer == null) {
-      peer = new PeerClient(this.#parts.rpc, endpoint)
-      this.#peers.set(endpoint, peer)
-    }
-    return peer
-  }
-
   #serve(): void {
     const { clock, limits, transports, logger, rpc, tiers, memory } = this.#parts
     if (tiers.length === 0) return
@@ -210,7 +203,14 @@ export class Node implements Startable {
     })
     this.#service = new ClientRpcService(rpc, {
       reader: new RemoteReader(backend, submitter, staging),
-      inlineWriter: new InlineWriter({ backend, copyPool: memory.copyPool, committer, writes, unannounced }),
+      inlineWriter: new InlineWriter({
+        backend,
+        copyPool: memory.copyPool,
+        committer,
+        writes,
+        unannounced,
+        nodeId: this.nodeId,
+      }),
       inlineReader: new InlineReader(backend, memory.copyPool),
       writer: new RemoteWriter({ backend, submitter, staging, committer, writes, unannounced }),
       sessions: this.#sessions,
@@ -222,7 +222,7 @@ export class Node implements Startable {
     const { memory, transports, clock, direction, tiers, rpc, limits } = this.#parts
     const { backend, unannounced, router, admission, nodeId } = this
     const [submitter, staging, committer] = [this.#submitter, this.#staging, this.#committer]
-    const peer = (endpoint: string): PeerClient => this.peer(endpoint)
+    const peer = (endpoint: string): PeerClient => new PeerClient(rpc, endpoint)
     this.#reader = new Reader({
       backend,
       local: new LocalReads(backend, unannounced, memory),
@@ -265,6 +265,7 @@ export class Node implements Startable {
       peer,
       router,
       admission,
+      inlineBytesMax: limits.inlineBytesMax,
       self: { nodeId, rpcEndpoint: rpc.endpoints[0] ?? '' },
       hasTiers: tiers.length > 0,
     })

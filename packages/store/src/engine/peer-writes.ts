@@ -55,27 +55,45 @@ export class PeerWrites {
     terms: WriteTerms,
     options: PeerCallOptions,
   ): Promise<WriteOutcome[]> {
-    let bytes = 0
-    for (const task of tasks) bytes += task.byteLength
+    const bytes = bytesOf(tasks)
     // Who has to wait for space does so without its bytes.
     if (bytes > this.#inlineBytesMax || terms.waitMs > 0) {
       return await this.#byTransport(peer, tasks, terms, options)
     }
-    return await this.#inline(peer, tasks, bytes, terms, options)
+    return await this.#inline(peer, tasks, terms, options)
+  }
+
+  /**
+   * Small objects, with numbers from a lease in which the peer's life had this id. ERR_LEASE_EXPIRED and
+   * ERR_NOT_SUPPORTED mean: not so.
+   */
+  async writeLeased(
+    peer: PeerClient,
+    tasks: readonly WriteTask[],
+    terms: WriteTerms,
+    options: PeerCallOptions & { readonly leasedFor: string },
+  ): Promise<WriteOutcome[]> {
+    return await this.#attached(peer, tasks, terms, options)
+  }
+
+  async #attached(
+    peer: PeerClient,
+    tasks: readonly WriteTask[],
+    terms: WriteTerms,
+    { leasedFor, ...options }: PeerCallOptions & { readonly leasedFor?: string },
+  ): Promise<WriteOutcome[]> {
+    const request = { ...inlineRequest(tasks, terms), ...(leasedFor == null ? {} : { leasedFor }) }
+    const answer = await peer.writeInline(request, { ...options, ...this.#attach(tasks) })
+    return inlineOutcomes(answer, tasks.length)
   }
 
   async #inline(
     peer: PeerClient,
     tasks: readonly WriteTask[],
-    bytes: number,
     terms: WriteTerms,
     options: PeerCallOptions,
   ): Promise<WriteOutcome[]> {
-    const answer = await peer.writeInline(inlineRequest(tasks, terms), {
-      ...options,
-      ...(bytes === 0 ? {} : this.#attach(tasks, bytes)),
-    })
-    const outcomes = inlineOutcomes(answer, tasks.length)
+    const outcomes = await this.#attached(peer, tasks, terms, options)
     const left = tasks.flatMap((task, position) =>
       hasCode(outcomes[position]!.error, 'ERR_NOT_SUPPORTED') ? [{ task, position }] : [],
     )
@@ -93,7 +111,9 @@ export class PeerWrites {
   }
 
   /** A copy: what goes out after the call has ended is nobody's memory but the RPC's (I3). */
-  #attach(tasks: readonly WriteTask[], bytes: number): Pick<RpcCallOptions, 'attachment' | 'onSent'> {
+  #attach(tasks: readonly WriteTask[]): Pick<RpcCallOptions, 'attachment' | 'onSent'> {
+    const bytes = bytesOf(tasks)
+    if (bytes === 0) return {}
     const buffer = this.#buffers.take(bytes)
     const attachment = buffer.subarray(0, bytes)
     this.#copyPool.gather(
@@ -179,6 +199,12 @@ export class PeerWrites {
     })
     return outcomes
   }
+}
+
+export function bytesOf(tasks: readonly WriteTask[]): number {
+  let bytes = 0
+  for (const task of tasks) bytes += task.byteLength
+  return bytes
 }
 
 function inlineRequest(

@@ -9,13 +9,16 @@ import { isFaultOfRequest } from './arguments.js'
 import { chunksOf, groupBy } from './chunks.js'
 import type { Deadline } from './deadline.js'
 import type { LocalWrites } from './local-writes.js'
-import type { PeerWrites, WriteOutcome, WriteTask } from './peer-writes.js'
+import { bytesOf, type PeerWrites, type WriteOutcome, type WriteTask } from './peer-writes.js'
 
 /** Candidates beyond the replicas that were asked for, for when one of them fails. */
 const SPARE_CANDIDATES = 2
 
 /** Of the time that is left: how long an owner may wait for space, so that its answer still arrives. */
 const WAIT_SHARE = 0.8
+
+/** Of one request without a route. */
+const LEASED_KEYS_MAX = 256
 
 /** Between two looks at whether somebody else's write of the same key has ended. */
 const BUSY_RETRY_MS = 10
@@ -48,6 +51,7 @@ export interface WriterInit {
   readonly peer: (endpoint: string) => PeerClient
   readonly router: Router
   readonly admission: Admission
+  readonly inlineBytesMax: number
   /** This process and, where it has tiers, what it is called from outside. */
   readonly self: Target
   readonly hasTiers: boolean
@@ -105,10 +109,71 @@ export class Writer {
       emit({ index, bytes: task.byteLength })
       return false
     })
-    let left = await this.#route(absent, terms, emit)
+    const unleased = await this.#tryLeased(absent, terms, emit)
+    let left = await this.#route(unleased, terms, emit)
     while (left.length > 0) {
       if (left.some(write => write.busy)) await terms.deadline.sleep(BUSY_RETRY_MS)
       left = await this.#round(left, terms, emit)
+    }
+  }
+
+  /**
+   * Puts a small batch without asking the directory first, where leave was given ahead; gives back what has
+   * to ask. Nothing is final here but success.
+   */
+  async #tryLeased(
+    writes: readonly Write[],
+    terms: WriteRequestTerms,
+    emit: (c: Completion) => void,
+  ): Promise<readonly Write[]> {
+    const { router, inlineBytesMax } = this.#init
+    const asks = terms.upsert || terms.replicaNum > 1 || terms.preferredSegments.length > 0
+    const bytes = bytesOf(writes.map(write => write.task))
+    if (asks || writes.length === 0 || writes.length > LEASED_KEYS_MAX || bytes > inlineBytesMax)
+      return writes
+    const lease = router.leases.take(writes.length, nodeId => router.suspects.has(nodeId))
+    if (lease == null) return writes
+    const { candidate, firstGeneration } = lease
+    writes.forEach((write, i) => {
+      write.task = { ...write.task, generation: firstGeneration + i }
+    })
+    const outcomes = await this.#writeLeased(candidate, bytes, writes, terms)
+    terms.deadline.signal.throwIfAborted()
+    if (outcomes == null) return writes
+    if (outcomes.some(({ error }) => hasCode(error, 'ERR_LEASE_EXPIRED'))) router.leases.drop()
+    return writes.filter((write, position) => {
+      const { error, existed } = outcomes[position]!
+      if (error != null) return true
+      write.written.push(candidate)
+      write.existed = existed
+      return !this.#settle(write, terms, emit)
+    })
+  }
+
+  /** Undefined where the whole request failed. */
+  async #writeLeased(
+    target: WriteCandidate,
+    bytes: number,
+    writes: readonly Write[],
+    { deadline, softPin, hardPin }: WriteRequestTerms,
+  ): Promise<WriteOutcome[] | undefined> {
+    const { admission, local, peers, peer, self, router } = this.#init
+    const { signal } = deadline
+    const tasks = writes.map(write => write.task)
+    const terms = { upsert: false, softPin, hardPin, waitMs: 0 }
+    const options = { signal, deadlineMs: Math.ceil(deadline.remainingMs() / 2), leasedFor: target.nodeId }
+    try {
+      const outcomes = await admission.run(bytes, signal, () =>
+        target.nodeId === self.nodeId
+          ? local.write(tasks, terms, signal, true)
+          : peers.writeLeased(peer(target.rpcEndpoint), tasks, terms, options),
+      )
+      router.suspects.answered(target.nodeId)
+      return outcomes
+    } catch (error) {
+      router.suspects.failed(target.nodeId, error)
+      router.leases.drop()
+      return undefined
     }
   }
 

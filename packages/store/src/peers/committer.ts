@@ -1,6 +1,6 @@
+import { MooncakeError, type GenerationClock } from '@mooncake-ts/core'
 import type { KeyLocks } from '../local/key-locks.js'
 import type { ObjectMeta, Reservation, TieredBackend } from '../local/tiered-backend.js'
-import type { GenerationClock } from '@mooncake-ts/core'
 import type { RouteNotifier } from '../routes/route-notifier.js'
 import type { Unannounced } from './unannounced.js'
 
@@ -17,6 +17,8 @@ export class Committer {
   readonly #locks: KeyLocks
   readonly #generations: GenerationClock
   readonly #nodeName: string
+  /** Of every object that has left this node. */
+  #goneGeneration = 0
 
   constructor(init: {
     readonly backend: TieredBackend
@@ -34,18 +36,40 @@ export class Committer {
     this.#nodeName = init.nodeName
   }
 
+  /** An object has left this node. */
+  gone(generation: number): void {
+    if (generation > this.#goneGeneration) this.#goneGeneration = generation
+  }
+
   /**
    * Settles when other nodes can find the object. True where another value of the key stays or has taken its
    * place.
+   *
+   * Orders to drop an object carry its generation, and may still be on their way when it has gone. One with a
+   * leased number could be younger and have a smaller one: the order would hit it. So a leased number has to
+   * be above that of every object that has gone from here.
+   *
+   * @throws ERR_LEASE_EXPIRED
    */
-  async commit(reservation: Reservation, meta: ObjectMeta, mode: WriteMode): Promise<boolean> {
+  async commit(
+    reservation: Reservation,
+    meta: ObjectMeta,
+    mode: WriteMode,
+    leased = false,
+  ): Promise<boolean> {
     this.#generations.observe(meta.generation)
     const segment = `${this.#nodeName}/${reservation.holding.tier.name}`
     let answer: Promise<boolean> | undefined
     const installed = (): void => {
       answer = this.#announce(meta, segment, mode === 'put')
     }
-    await this.#locks.lock(meta.key, () => this.#backend.commit(reservation, meta, mode, installed))
+    await this.#locks.lock(meta.key, () => {
+      if (leased && meta.generation <= this.#goneGeneration) {
+        reservation.abandon()
+        throw new MooncakeError('ERR_LEASE_EXPIRED', 'Younger objects than the lease have left this node')
+      }
+      return this.#backend.commit(reservation, meta, mode, installed)
+    })
     if (answer != null) return await answer
     await this.#unannounced.answered([meta]) // The value that is here may have to go.
     return true

@@ -22,6 +22,7 @@ export interface InlineWriterInit {
   readonly committer: Committer
   readonly writes: WritesInFlight
   readonly unannounced: Unannounced
+  readonly nodeId: string
 }
 
 /** Serves WriteInline: small objects come with the request, and go where there is room at once. */
@@ -35,6 +36,10 @@ export class InlineWriter {
   /** @throws ERR_INVALID_PARAMS for columns that do not fit; what ends the attachment before it has come */
   async serve(request: Request, { attachment }: Pick<RpcContext, 'attachment'>): Promise<Response> {
     assertColumns(request, attachment?.byteLength ?? 0)
+    const { leasedFor = this.#init.nodeId } = request
+    if (leasedFor !== this.#init.nodeId) {
+      throw new MooncakeError('ERR_LEASE_EXPIRED', 'The lease is for an earlier life of this node')
+    }
     const response: Response = { existed: [], failed: [], codes: [], messages: [] }
     const places: Array<Slice | Gap> = []
     const targets: Target[] = []
@@ -111,7 +116,7 @@ export class InlineWriter {
   }
 
   async #commit(request: Request, { position, reservation }: Target, response: Response): Promise<void> {
-    const { softPin, hardPin, upsert, checksums } = request
+    const { softPin, hardPin, upsert, checksums, leasedFor } = request
     const checksum = checksums?.[position]
     const meta = {
       key: request.keys[position]!,
@@ -122,8 +127,12 @@ export class InlineWriter {
       ...(checksum == null ? {} : { checksum }),
     }
     try {
-      const existed = await this.#init.committer.commit(reservation, meta, upsert ? 'upsert' : 'put')
-      if (existed) response.existed.push(position)
+      const leased = leasedFor != null
+      const existed = await this.#init.committer.commit(reservation, meta, upsert ? 'upsert' : 'put', leased)
+      if (!existed) return
+      // With an old number, "not absent" may be about a value that nobody can reach: the directory has to say.
+      if (leased) throw new MooncakeError('ERR_LEASE_EXPIRED', 'Another value may be there')
+      response.existed.push(position)
     } catch (error) {
       fail(response, position, error)
     }

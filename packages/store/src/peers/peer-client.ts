@@ -19,7 +19,7 @@ import type { WriteRequest } from './remote-writer.js'
 type OperationRefs = ReadonlyArray<{ readonly key: string; readonly operationId: string }>
 type Results<M> = M extends { parseResponse(value: unknown): { results: infer R } } ? R : never
 
-/** What another node does for this one. */
+/** What another node does for this one. Made for each use: the RpcService keeps the connections. */
 export class PeerClient {
   readonly #client: RpcClient
 

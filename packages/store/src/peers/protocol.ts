@@ -109,6 +109,8 @@ export const WriteInline = defineMethod('Client.WriteInline', {
     keys: batchOf(Key),
     byteLengths: batchOf(Count),
     generations: batchOf(Count),
+    /** The generations come from a lease, in which the owner's life had this id. */
+    leasedFor: Type.Optional(Type.String()),
     checksums: Type.Optional(batchOf(Type.Union([Count, Type.Null()]))),
     upsert: Type.Boolean(),
     softPin: Type.Boolean(),

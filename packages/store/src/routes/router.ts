@@ -9,6 +9,7 @@ import {
 } from '@mooncake-ts/core'
 import type { RouteCache } from './route-cache.js'
 import type { Suspects } from './suspects.js'
+import type { WriteLeases } from './write-leases.js'
 
 /**
  * Finds owners and candidates: from the cache, else from the directory; and from what is left of both while
@@ -16,6 +17,7 @@ import type { Suspects } from './suspects.js'
  */
 export class Router {
   readonly suspects: Suspects
+  readonly leases: WriteLeases
   readonly #directory: Directory
   readonly #cache: RouteCache
   readonly #generations: GenerationClock
@@ -28,12 +30,14 @@ export class Router {
     readonly cache: RouteCache
     readonly generations: GenerationClock
     readonly suspects: Suspects
+    readonly leases: WriteLeases
     readonly logger: Logger
   }) {
     this.#directory = init.directory
     this.#cache = init.cache
     this.#generations = init.generations
     this.suspects = init.suspects
+    this.leases = init.leases
     this.#log = init.logger
   }
 

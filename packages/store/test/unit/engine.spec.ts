@@ -25,6 +25,7 @@ import { ForwardSessions } from '../../dist/peers/forward-sessions.js'
 import { RouteCache } from '../../dist/routes/route-cache.js'
 import { RouteNotifier } from '../../dist/routes/route-notifier.js'
 import { Router } from '../../dist/routes/router.js'
+import { WriteLeases } from '../../dist/routes/write-leases.js'
 import { Suspects } from '../../dist/routes/suspects.js'
 import { Admission } from '../../dist/transfer/admission.js'
 import { Announcement } from '../../dist/transfer/announcement.js'
@@ -242,6 +243,7 @@ describe('Reader', () => {
         cache: new RouteCache(clock, { keysMax: 10, ttlMs: 1000 }),
         generations: new GenerationClock(clock),
         suspects: new Suspects(clock),
+        leases: new WriteLeases(directory, clock),
         logger: silentLogger,
       }),
       admission: new Admission({ inflightBytesMax: 1000, queuedOpsMax: 10 }),

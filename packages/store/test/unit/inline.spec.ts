@@ -120,16 +120,20 @@ describe('what comes inside of an RPC', () => {
 })
 
 describe('an owner that gets objects inside of an RPC', () => {
-  function writerOf({ backend, memory, clock }: Harness): InlineWriter {
-    const directory = { syncReplicas: (adds: readonly unknown[]) => Promise.resolve(adds.map(() => 'ok')) }
+  function ownerOf({ backend, memory, clock }: Harness, said = 'ok') {
+    const directory = { syncReplicas: (adds: readonly unknown[]) => Promise.resolve(adds.map(() => said)) }
     const notifier = new RouteNotifier(directory as unknown as Directory, clock, silentLogger)
     const unannounced = new Unannounced()
     const generations = new GenerationClock(clock)
     const locks = new KeyLocks()
     const committer = new Committer({ backend, notifier, unannounced, locks, generations, nodeName: 'n' })
     const writes = new WritesInFlight()
-    return new InlineWriter({ backend, copyPool: memory.copyPool, committer, writes, unannounced })
+    const copyPool = memory.copyPool
+    const init = { backend, copyPool, committer, writes, unannounced, nodeId: 'me' }
+    return { writer: new InlineWriter(init), committer }
   }
+
+  const writerOf = (harness: Harness): InlineWriter => ownerOf(harness).writer
 
   const requestOf = (keys: string[], byteLengths: number[], upsert = false) => ({
     keys,
@@ -195,6 +199,28 @@ describe('an owner that gets objects inside of an RPC', () => {
     const [broken, waiting] = await Promise.allSettled([serve(1, 50), serve(2)])
     expect(broken.status).to.equal('rejected')
     expect(waiting).to.have.nested.property('value.codes').that.deep.equals(['ERR_REPLICA_IS_PROCESSING'])
+  })
+
+  it('refuses leased numbers of another life, and those below what has left it', async () => {
+    await using harness = Harness.dram(256)
+    const { writer, committer } = ownerOf(harness)
+    const serve = (key: string, leasedFor: string) =>
+      writer.serve({ ...requestOf([key], [10]), leasedFor }, { attachment: attached(Buffer.alloc(10, 1)) })
+    await rejectsWith(serve('a', 'a former me'), 'ERR_LEASE_EXPIRED')
+    expect(await serve('a', 'me')).to.deep.include({ existed: [], failed: [] })
+    committer.gone(100)
+    expect((await serve('b', 'me')).codes).to.deep.equal(['ERR_LEASE_EXPIRED'])
+    expect(harness.backend.has('b')).to.equal(false)
+    expect((await serve('a', 'me')).existed, 'known without a number').to.deep.equal([0])
+  })
+
+  it('says of a leased put that the directory refused only that a route must be asked for', async () => {
+    await using harness = Harness.dram(256)
+    const { writer } = ownerOf(harness, 'stale')
+    const request = { ...requestOf(['a'], [10]), leasedFor: 'me' }
+    const answer = await writer.serve(request, { attachment: attached(Buffer.alloc(10, 1)) })
+    expect(answer).to.deep.include({ existed: [], codes: ['ERR_LEASE_EXPIRED'] })
+    expect(harness.backend.has('a')).to.equal(false)
   })
 
   for (const [what, request, bytes] of [
