@@ -114,7 +114,7 @@ export class Node implements Startable {
           this.#announce(meta, tier)
         },
         removed: ({ key, generation }, tier, reason) => {
-          this.#committer.gone(generation)
+          if (reason !== 'demoted') this.#committer.gone(generation)
           const replica = { key, generation, segment: this.#segmentOf(tier) }
           // Of what it ordered itself (`removed`) the directory gets an answer, and of what a newer
           // generation has `replaced` an add.
