@@ -34,7 +34,8 @@ export interface ViewerInit {
 export class Viewer {
   readonly #init: ViewerInit
   readonly #views = new OpenViews()
-  readonly #keepers = new Map<PeerClient, PinKeeper>()
+  /** By endpoint, while there is a pin. */
+  readonly #keepers = new Map<string, PinKeeper>()
   readonly #shows: boolean
   /** Regions of this node, mapped once more for reading only. */
   readonly #mapped = new WeakMap<Region, HostRegion>()
@@ -146,10 +147,10 @@ export class Viewer {
   }
 
   #keeper(peer: PeerClient): PinKeeper {
-    let keeper = this.#keepers.get(peer)
+    let keeper = this.#keepers.get(peer.endpoint)
     if (keeper == null) {
-      keeper = new PinKeeper(peer, this.#init.clock)
-      this.#keepers.set(peer, keeper)
+      keeper = new PinKeeper(peer, this.#init.clock, () => this.#keepers.delete(peer.endpoint))
+      this.#keepers.set(peer.endpoint, keeper)
     }
     return keeper
   }

@@ -27,6 +27,10 @@ export class PeerClient {
     this.#client = rpc.connect(endpoint)
   }
 
+  get endpoint(): string {
+    return this.#client.endpoint
+  }
+
   async readInline(
     request: ReturnType<typeof ReadInline.parseRequest>,
     options: RpcCallOptions<ReturnType<typeof ReadInline.parseResponse>>,

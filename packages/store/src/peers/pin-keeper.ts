@@ -15,12 +15,15 @@ export class PinKeeper {
   readonly #peer: PeerClient
   readonly #clock: Clock
   readonly #pins = new Set<Pin>()
+  readonly #onIdle: () => void
   #timer: Disposable | undefined
   #renewMs = Infinity
 
-  constructor(peer: PeerClient, clock: Clock) {
+  /** @param onIdle there are no pins any more */
+  constructor(peer: PeerClient, clock: Clock, onIdle: () => void) {
     this.#peer = peer
     this.#clock = clock
+    this.#onIdle = onIdle
   }
 
   get size(): number {
@@ -57,8 +60,8 @@ export class PinKeeper {
   }
 
   #forget(pin: Pin): void {
-    this.#pins.delete(pin)
-    if (this.#pins.size > 0) return
+    if (!this.#pins.delete(pin) || this.#pins.size > 0) return
+    this.#onIdle()
     this.#timer?.[Symbol.dispose]()
     this.#timer = undefined
     this.#renewMs = Infinity
