@@ -195,6 +195,40 @@ describe('TierScheduler: demotion', () => {
     }
   })
 
+  it('yields to a foreground that waits, but not for ever', async () => {
+    let waiting = 1
+    const slow = new MapTier(100)
+    await using h = twoTiers(100, slow, { backgroundProgressMs: 50 }, { foregroundWaiting: () => waiting })
+    for (let i = 0; i < 10; i++) await h.put(`k${i}`, 10)
+    await until(() => slow.writes === 1)
+    await settled()
+    expect(slow.writes, 'k1 has to wait').to.equal(1)
+    await h.clock.advance(49)
+    expect(slow.writes).to.equal(1)
+    await h.clock.advance(1)
+    await until(() => usedBytes(h)[0] === 80)
+    expect(slow.writes).to.equal(2)
+    for (let i = 10; i < 13; i++) await h.put(`k${i}`, 10)
+    waiting = 0
+    await h.clock.advance(50)
+    await until(() => usedBytes(h)[0] === 80)
+  })
+
+  it('goes one at a time while a reader is at a device', async () => {
+    const slow = new MapTier(1000)
+    await using h = twoTiers(100, slow)
+    await h.commit(h.backend.reserveNow(10, 'ssd-0')!, 'cold')
+    slow.hold = true
+    const read = h.get('cold')
+    for (let i = 0; i < 10; i++) await h.put(`k${i}`, 10)
+    await until(() => slow.heldBack === 2)
+    await settled()
+    expect(slow.heldBack, 'the reader and one copy').to.equal(2)
+    slow.letGo()
+    await read
+    await until(() => usedBytes(h)[0] === 80)
+  })
+
   for (const at of ['write', 'commit']) {
     it(`comes to rest when it is closed during a ${at}`, async () => {
       const slow = new MapTier(100)
