@@ -22,6 +22,7 @@ import type { Store } from './api/store.js'
 import { TIMER_MS_MAX } from './engine/deadline.js'
 import { resolveLimits } from './engine/limits.js'
 import { Node, type NodeParts } from './engine/node.js'
+import { hitDensity } from './policies/hit-density.js'
 import { resolveScheduler } from './tiering/scheduler-config.js'
 import { StoreHandle } from './store.js'
 
@@ -68,7 +69,13 @@ export async function createStore(
   }
   const tiers = config.tiers ?? []
   const storeNode = nodePlugin(
-    { name: config.name, limits, direction: config.transferDirection ?? 'reverse', scheduler },
+    {
+      name: config.name,
+      limits,
+      direction: config.transferDirection ?? 'reverse',
+      evictionPolicy: config.evictionPolicy ?? hitDensity(),
+      scheduler,
+    },
     tiers.length > 0,
   )
   const plugins: Plugin[] = [
@@ -98,7 +105,7 @@ export async function createStore(
 }
 
 function nodePlugin(
-  own: Pick<NodeParts, 'name' | 'limits' | 'direction' | 'scheduler'>,
+  own: Pick<NodeParts, 'name' | 'limits' | 'direction' | 'evictionPolicy' | 'scheduler'>,
   hasTiers: boolean,
 ): Plugin<Node> {
   return definePlugin<Node>({

@@ -41,6 +41,14 @@ const CAUGHT: ReadonlyArray<readonly [mutant: string, title: string]> = [
   ['overestimates its largest gap', 'knows the largest request that would succeed, at all times'],
   ['rounds lengths off', 'throws a RangeError for a length that is not a positive safe integer'],
   ['looks at every piece', 'takes the same time however many pieces there are'],
+  ['evicts what is held', 'never gives up what is held, and gives it up when it is released'],
+  ['loses what was released', 'never gives up what is held, and gives it up when it is released'],
+  [
+    'holds for ever what is removed while held',
+    'forgets what is removed, held or not, and takes its slot for another object',
+  ],
+  ['takes the victim out when asked', 'gives the same answer when it is asked twice'],
+  ['looks at every object', 'takes the same time however many objects there are'],
 ]
 
 interface Report {

@@ -1,6 +1,7 @@
 import type {
   Clock,
   Directory,
+  EvictionPolicyFactory,
   Logger,
   MemoryProvider,
   Metrics,
@@ -31,6 +32,8 @@ export interface StoreConfig {
   readonly metrics?: Plugin<Metrics>
   readonly clock?: Clock
   readonly limits?: StoreLimits
+  /** Who goes when a tier is full; each tier has an instance of its own. @defaultValue `hitDensity()` */
+  readonly evictionPolicy?: EvictionPolicyFactory
   /**
    * How objects move between tiers of unequal priority; false: not at all, what a tier has no room for is
    * evicted.

@@ -8,6 +8,7 @@ import {
 import type { Reservation, TieredBackend } from '../local/tiered-backend.js'
 import type { StagingPool } from '../local/staging-pool.js'
 import type { Committer } from '../peers/committer.js'
+import { metaOf } from '../peers/meta-of.js'
 import type { Unannounced } from '../peers/unannounced.js'
 import type { WriteTerms } from '../peers/remote-writer.js'
 import { subSlice } from '../transfer/slices.js'
@@ -62,8 +63,8 @@ export class LocalWrites {
       await this.#unannounced.answered([task], signal)
       return { existed: true }
     }
-    const { key, byteLength, generation, checksum, parts } = task
-    const { softPin, hardPin, upsert, waitMs } = terms
+    const { byteLength, parts } = task
+    const { upsert, waitMs } = terms
     const reservation =
       this.#backend.reserveNow(byteLength) ??
       (await this.#backend.reserve(byteLength, { deadlineMs: waitMs, signal }))
@@ -73,8 +74,8 @@ export class LocalWrites {
       reservation.abandon()
       throw error
     }
-    const meta = { key, byteLength, generation, softPin, hardPin, ...(checksum == null ? {} : { checksum }) }
-    const existed = await this.#committer.commit(reservation, meta, upsert ? 'upsert' : 'put', leased)
+    const mode = upsert ? 'upsert' : 'put'
+    const existed = await this.#committer.commit(reservation, metaOf(task, terms), mode, leased)
     if (existed && leased) throw new MooncakeError('ERR_LEASE_EXPIRED', 'Another value may be there')
     return { existed }
   }

@@ -4,6 +4,7 @@ import type {
   Clock,
   Directory,
   DirectoryHandlers,
+  EvictionPolicyFactory,
   Logger,
   MemoryProvider,
   Metrics,
@@ -52,6 +53,7 @@ export interface NodeParts {
   readonly direction: 'reverse' | 'forward'
   /** Absent: objects stay in the tier that they were put into. */
   readonly scheduler?: Required<SchedulerConfig> | undefined
+  readonly evictionPolicy: EvictionPolicyFactory
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: Metrics
@@ -108,6 +110,7 @@ export class Node implements Startable {
       // A put that the directory may still refuse must not be told again as if it were settled.
       mayMove: key => !this.unannounced.has(key),
       foregroundWaiting: () => this.admission.waiting + this.#staging.waiting,
+      evictionPolicy: parts.evictionPolicy,
       events: {
         committed: () => {}, // The committer tells the directory, because it waits for the answer.
         copied: (meta, tier) => {

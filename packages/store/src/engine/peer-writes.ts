@@ -212,11 +212,13 @@ function inlineRequest(
   { upsert, softPin, hardPin }: WriteTerms,
 ): ReturnType<typeof WriteInline.parseRequest> {
   const withChecksums = tasks.some(task => task.checksum != null)
+  const batchCount = tasks[0]?.place?.count // All come from one call.
   return {
     keys: tasks.map(task => task.key),
     byteLengths: tasks.map(task => task.byteLength),
     generations: tasks.map(task => task.generation),
     ...(withChecksums ? { checksums: tasks.map(task => task.checksum ?? null) } : {}),
+    ...(batchCount == null ? {} : { batchCount, batchIndexes: tasks.map(task => task.place?.index ?? 0) }),
     upsert,
     softPin,
     hardPin,

@@ -88,7 +88,12 @@ export class Writer {
   ): Promise<void> {
     const writes = objects.map((object, index): Write => ({
       index,
-      task: { ...object, generation: 0 }, // Numbered with its route.
+      // Numbered with its route.
+      task: {
+        ...object,
+        generation: 0,
+        ...(objects.length > 1 && { place: { index, count: objects.length } }),
+      },
       targets: [],
       written: [],
       existed: false,

@@ -1,7 +1,8 @@
-import type { Tier } from '@mooncake-ts/core'
+import type { BatchPlace, EvictionPolicyFactory, Tier } from '@mooncake-ts/core'
+import { LruPolicy } from '../policies/lru.js'
+import { EvictionOrder, type OrderMember } from './eviction-order.js'
 import type { Holding } from './holding.js'
 import { KeyMap } from './key-map.js'
-import { LruList, type LruNode } from './lru-list.js'
 
 /** What is known of an object beside its bytes. */
 export interface ObjectMeta {
@@ -15,6 +16,8 @@ export interface ObjectMeta {
   readonly softPin: boolean
   /** Never evicted. */
   readonly hardPin: boolean
+  /** Among those that were put together; told to the policy, and not kept. */
+  readonly place?: BatchPlace
 }
 
 /** The current object of a key. It never changes but for its replicas: a new generation is a new object. */
@@ -39,23 +42,22 @@ export class StoredObject implements ObjectMeta {
 }
 
 /** One whole copy of an object in one tier. The table owns one hold on it until it drops it. */
-export class Replica implements LruNode<Replica> {
+export class Replica implements OrderMember {
   readonly object: StoredObject
   readonly holding: Holding
-  newer: Replica | undefined = undefined
-  older: Replica | undefined = undefined
-  list: LruList<Replica> | undefined = undefined
-  /**
-   * Where it waits for its eviction while nobody reads it; none for a hard pin, and for one that left the
-   * table.
-   */
-  order: LruList<Replica> | undefined
+  /** Where it waits for its eviction; none for a hard pin, and for one that left the table. */
+  order: EvictionOrder<Replica> | undefined
+  slot = -1
   readers = 0
 
-  constructor(object: StoredObject, holding: Holding, order: LruList<Replica> | undefined) {
+  constructor(object: StoredObject, holding: Holding, order: EvictionOrder<Replica> | undefined) {
     this.object = object
     this.holding = holding
     this.order = order
+  }
+
+  get key(): string {
+    return this.object.key
   }
 
   get byteLength(): number {
@@ -63,16 +65,18 @@ export class Replica implements LruNode<Replica> {
   }
 }
 
-/**
- * What one tier holds, in order of eviction. What is being read is in neither list: evicting it would free
- * nothing.
- */
+/** What one tier holds. What is being read is held in its order: evicting it would free nothing. */
 class TierOrder {
-  readonly ordinary = new LruList<Replica>()
-  readonly softPinned = new LruList<Replica>()
+  readonly ordinary: EvictionOrder<Replica>
+  /** They are few, and last: whatever the policy, the least recently used one goes first. */
+  readonly softPinned = new EvictionOrder<Replica>(new LruPolicy())
   keyCount = 0
 
-  listOf(meta: ObjectMeta): LruList<Replica> | undefined {
+  constructor(tier: Tier, policy: EvictionPolicyFactory) {
+    this.ordinary = new EvictionOrder(policy.create({ capacityBytes: tier.capacityBytes }))
+  }
+
+  orderOf(meta: ObjectMeta): EvictionOrder<Replica> | undefined {
     if (meta.hardPin) return undefined
     return meta.softPin ? this.softPinned : this.ordinary
   }
@@ -87,8 +91,9 @@ export class ObjectTable {
   readonly #objects = new KeyMap<StoredObject>()
   readonly #orders = new Map<Tier, TierOrder>()
 
-  constructor(tiers: readonly Tier[]) {
-    for (const tier of tiers) this.#orders.set(tier, new TierOrder())
+  /** @param policy for each tier, an instance of its own */
+  constructor(tiers: readonly Tier[], policy: EvictionPolicyFactory) {
+    for (const tier of tiers) this.#orders.set(tier, new TierOrder(tier, policy))
   }
 
   get size(): number {
@@ -117,19 +122,19 @@ export class ObjectTable {
     previous?.replicas.forEach(replica => {
       this.#unlink(replica)
     })
-    this.addReplica(current, holding)
+    this.addReplica(current, holding, meta.place)
     return { current, previous }
   }
 
   /** Another copy of a current object, in a tier that has none of it. */
-  addReplica(object: StoredObject, holding: Holding): void {
+  addReplica(object: StoredObject, holding: Holding, place?: BatchPlace): void {
     const order = this.#orderOf(holding.tier)
-    const replica = new Replica(object, holding, order.listOf(object))
+    const replica = new Replica(object, holding, order.orderOf(object))
     const slower = object.replicas.findIndex(other => other.holding.tier.priority < holding.tier.priority)
     if (slower < 0) object.replicas.push(replica)
     else object.replicas.splice(slower, 0, replica)
     order.keyCount++
-    replica.order?.add(replica)
+    replica.order?.add(replica, place)
   }
 
   /** Forgets the object with all its replicas, which are the caller's to release. */
@@ -140,15 +145,16 @@ export class ObjectTable {
     this.#objects.delete(object.key)
   }
 
-  /** Forgets one replica, which is the caller's to release; with the last one the object goes too. */
-  deleteReplica(replica: Replica): void {
+  /**
+   * Forgets one replica, which is the caller's to release; with the last one the object goes too.
+   *
+   * @param evicted it was the victim, and may be wanted again
+   */
+  deleteReplica(replica: Replica, evicted = false): void {
     const { object } = replica
-    if (object.replicas.length === 1) {
-      this.delete(object)
-      return
-    }
-    object.replicas.splice(object.replicas.indexOf(replica), 1)
-    this.#unlink(replica)
+    if (object.replicas.length === 1) this.#objects.delete(object.key)
+    else object.replicas.splice(object.replicas.indexOf(replica), 1)
+    this.#unlink(replica, evicted)
   }
 
   /** False once the replica was dropped, whatever has taken its place. */
@@ -159,12 +165,11 @@ export class ObjectTable {
   }
 
   /**
-   * Takes the replica out of the order of eviction for as long as it has readers; the object counts as used
-   * in every tier.
+   * Keeps the replica from being evicted for as long as it has readers; the object counts as used in every tier.
    */
   beginRead(replica: Replica): void {
-    if (replica.readers++ === 0) replica.list?.delete(replica)
-    if (replica.object.replicas.length > 1) touchOthers(replica)
+    if (replica.readers++ === 0) replica.order?.hold(replica)
+    for (const copy of replica.object.replicas) copy.order?.use(copy)
   }
 
   /**
@@ -172,30 +177,27 @@ export class ObjectTable {
    * object. Ends with `endRead`.
    */
   beginCopy(replica: Replica): void {
-    if (replica.readers++ === 0) replica.list?.delete(replica)
+    if (replica.readers++ === 0) replica.order?.hold(replica)
   }
 
-  /**
-   * True when the last reader has left and the replica can be evicted again, as the most recently used one.
-   */
+  /** True when the last reader has left and the replica can be evicted again. */
   endRead(replica: Replica): boolean {
     if (--replica.readers > 0 || replica.order == null) return false
-    replica.order.add(replica)
+    replica.order.release(replica)
     return true
   }
 
   /**
-   * Who goes next in a tier: the least recently used, a soft-pinned one only when there is no other and
-   * `softPins` allows.
+   * Who goes next in a tier: whom the policy says, a soft-pinned one only when there is no other and `softPins` allows.
    */
   victim(tier: Tier, softPins: boolean): Replica | undefined {
     const { ordinary, softPinned } = this.#orderOf(tier)
-    return ordinary.oldest ?? (softPins ? softPinned.oldest : undefined)
+    return ordinary.victim ?? (softPins ? softPinned.victim : undefined)
   }
 
   evictableBytes(tier: Tier, softPins: boolean): number {
     const { ordinary, softPinned } = this.#orderOf(tier)
-    return ordinary.bytes + (softPins ? softPinned.bytes : 0)
+    return ordinary.evictableBytes + (softPins ? softPinned.evictableBytes : 0)
   }
 
   keyCount(tier: Tier): number {
@@ -206,18 +208,9 @@ export class ObjectTable {
     return this.#orders.get(tier)!
   }
 
-  #unlink(replica: Replica): void {
-    replica.list?.delete(replica)
+  #unlink(replica: Replica, evicted = false): void {
+    replica.order?.delete(replica, { evicted, held: replica.readers > 0 })
     replica.order = undefined
     this.#orderOf(replica.holding.tier).keyCount--
-  }
-}
-
-function touchOthers(read: Replica): void {
-  for (const replica of read.object.replicas) {
-    const { list } = replica
-    if (replica === read || list == null) continue
-    list.delete(replica)
-    list.add(replica)
   }
 }

@@ -1,5 +1,7 @@
 import { MooncakeError, type Clock, type Logger, type MemoryProvider, type Metrics } from '@mooncake-ts/core'
-import type { ObjectIdentity, Slice, Tier, TierAllocation } from '@mooncake-ts/core'
+import type { EvictionPolicyFactory, ObjectIdentity } from '@mooncake-ts/core'
+import type { Slice, Tier, TierAllocation } from '@mooncake-ts/core'
+import { hitDensity } from '../policies/hit-density.js'
 import { TierScheduler } from '../tiering/tier-scheduler.js'
 import type { SchedulerConfig } from '../tiering/scheduler-config.js'
 import { BackendMetrics, type TierView } from './backend-metrics.js'
@@ -45,6 +47,8 @@ export interface TieredBackendInit {
   /** … and goes on down to this. */
   readonly evictionLowWatermark: number
   readonly waitingReservationsMax: number
+  /** Who goes when a tier is full. @defaultValue `hitDensity()` */
+  readonly evictionPolicy?: EvictionPolicyFactory
   /** Moves objects between tiers. @defaultValue nothing does */
   readonly scheduler?: Required<SchedulerConfig> | undefined
   /** Whether the object of this key may change its tier now. @defaultValue any may */
@@ -80,7 +84,7 @@ export class TieredBackend {
     this.#logger = init.logger
     this.#events = init.events
     this.#io = new TierIo(init.memory, init.staging ?? new StagingPool(init.memory))
-    this.#table = new ObjectTable(init.tiers)
+    this.#table = new ObjectTable(init.tiers, init.evictionPolicy ?? hitDensity())
     this.#metrics = new BackendMetrics(init.metrics, init.clock, {
       keyCount: () => this.keyCount,
       waitingReservations: () => this.#room.waitingCount,
@@ -372,7 +376,7 @@ export class TieredBackend {
 
   /** The one way in which a replica leaves the table alone. */
   #drop(replica: Replica, reason: RemoveReason): void {
-    this.#table.deleteReplica(replica)
+    this.#table.deleteReplica(replica, reason === 'evicted' || reason === 'demoted')
     this.#releaseAll([replica], reason)
   }
 

@@ -4,11 +4,12 @@ import type { LeaseTable } from '../local/leases.js'
 import type { Lease, ObjectMeta, Reservation, TieredBackend } from '../local/tiered-backend.js'
 import { exposeAll, revokeAll } from '../transfer/announcement.js'
 import type { Committer } from './committer.js'
-import type { PinKey, PreWrite, WireRegion, WriteResultItem } from './protocol.js'
+import { metaOf } from './meta-of.js'
+import type { PinKey, PreWrite, WireRegion, WriteItemSpec, WriteResultItem } from './protocol.js'
 import { failure, type WriteTerms } from './remote-writer.js'
 import type { Unannounced } from './unannounced.js'
 
-type Spec = Pick<ObjectMeta, 'key' | 'byteLength' | 'generation'> & { readonly checksum?: number | undefined }
+type Spec = Omit<WriteItemSpec, 'parts'>
 type OperationRefs = ReadonlyArray<{ readonly key: string; readonly operationId: string }>
 type PreWriteResult = ReturnType<typeof PreWrite.parseResponse>['results'][number]
 type PinResult = ReturnType<typeof PinKey.parseResponse>['results'][number]
@@ -117,13 +118,12 @@ export class ForwardSessions {
 
   async #preWriteOne(spec: Spec, terms: WriteTerms, signal: AbortSignal): Promise<PreWriteResult> {
     const { backend, writes, keyLeaseMs } = this.#init
-    const { upsert, softPin, hardPin, waitMs } = terms
+    const { upsert, waitMs } = terms
     if (!upsert && backend.has(spec.key)) {
       await this.#init.unannounced.answered([spec], signal)
       return { existed: true }
     }
-    const { checksum, ...rest } = spec
-    const meta: ObjectMeta = { ...rest, softPin, hardPin, ...(checksum == null ? {} : { checksum }) }
+    const meta = metaOf(spec, terms)
     const reservation = await backend.reserve(spec.byteLength, { deadlineMs: waitMs, signal })
     let exposures: readonly Exposure[] = []
     try {

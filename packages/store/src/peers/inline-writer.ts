@@ -1,8 +1,9 @@
 import { asMooncakeError, MooncakeError } from '@mooncake-ts/core'
 import type { CopyPool, RpcContext, Slice } from '@mooncake-ts/core'
-import type { Reservation, TieredBackend } from '../local/tiered-backend.js'
+import type { ObjectMeta, Reservation, TieredBackend } from '../local/tiered-backend.js'
 import { SliceCursor, type Gap } from '../transfer/slice-cursor.js'
 import type { Committer } from './committer.js'
+import { metaOf } from './meta-of.js'
 import type { WriteInline } from './protocol.js'
 import type { Unannounced } from './unannounced.js'
 import type { WritesInFlight } from './writes-in-flight.js'
@@ -116,19 +117,10 @@ export class InlineWriter {
   }
 
   async #commit(request: Request, { position, reservation }: Target, response: Response): Promise<void> {
-    const { softPin, hardPin, upsert, checksums, leasedFor } = request
-    const checksum = checksums?.[position]
-    const meta = {
-      key: request.keys[position]!,
-      byteLength: request.byteLengths[position]!,
-      generation: request.generations[position]!,
-      softPin,
-      hardPin,
-      ...(checksum == null ? {} : { checksum }),
-    }
+    const mode = request.upsert ? 'upsert' : 'put'
+    const leased = request.leasedFor != null
     try {
-      const leased = leasedFor != null
-      const existed = await this.#init.committer.commit(reservation, meta, upsert ? 'upsert' : 'put', leased)
+      const existed = await this.#init.committer.commit(reservation, metaAt(request, position), mode, leased)
       if (!existed) return
       // With an old number, "not absent" may be about a value that nobody can reach: the directory has to say.
       if (leased) throw new MooncakeError('ERR_LEASE_EXPIRED', 'Another value may be there')
@@ -146,10 +138,25 @@ function fail(response: Response, position: number, error: unknown): void {
   response.messages.push(message)
 }
 
-function assertColumns({ keys, byteLengths, generations, checksums }: Request, attachedBytes: number): void {
+function metaAt(request: Request, position: number): ObjectMeta {
+  const checksum = request.checksums?.[position]
+  const index = request.batchIndexes?.[position]
+  const { batchCount } = request
+  const spec = {
+    key: request.keys[position]!,
+    byteLength: request.byteLengths[position]!,
+    generation: request.generations[position]!,
+    ...(checksum == null ? {} : { checksum }),
+    ...(index == null || batchCount == null ? {} : { place: { index, count: batchCount } }),
+  }
+  return metaOf(spec, request)
+}
+
+function assertColumns(request: Request, attachedBytes: number): void {
+  const { keys, byteLengths, generations, checksums, batchIndexes } = request
   let bytes = 0
   for (const byteLength of byteLengths) bytes += byteLength
-  const columns = [byteLengths, generations, checksums ?? keys]
+  const columns = [byteLengths, generations, checksums ?? keys, batchIndexes ?? keys]
   if (columns.every(column => column.length === keys.length) && bytes === attachedBytes) return
   throw new MooncakeError('ERR_INVALID_PARAMS', 'The columns do not fit together, or not what is attached')
 }

@@ -43,6 +43,8 @@ const ObjectSpec = {
   byteLength: Count,
   generation: Count,
   checksum: Type.Optional(Count),
+  /** Among those that the caller put together; the owner's policy may make use of it. */
+  place: Type.Optional(Type.Object({ index: Count, count: Count })),
 }
 const WriteOptions = {
   upsert: Type.Boolean(),
@@ -112,6 +114,9 @@ export const WriteInline = defineMethod('Client.WriteInline', {
     /** The generations come from a lease, in which the owner's life had this id. */
     leasedFor: Type.Optional(Type.String()),
     checksums: Type.Optional(batchOf(Type.Union([Count, Type.Null()]))),
+    /** Where each stands among the `batchCount` that the caller put together. */
+    batchIndexes: Type.Optional(batchOf(Count)),
+    batchCount: Type.Optional(Count),
     upsert: Type.Boolean(),
     softPin: Type.Boolean(),
     hardPin: Type.Boolean(),

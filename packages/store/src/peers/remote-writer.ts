@@ -3,6 +3,7 @@ import type { Reservation, TieredBackend } from '../local/tiered-backend.js'
 import type { StagingPool } from '../local/staging-pool.js'
 import type { SubmitOp, TransferSubmitter } from '../transfer/submitter.js'
 import type { Committer } from './committer.js'
+import { metaOf } from './meta-of.js'
 import type { WireRegion, WriteItemSpec, WriteResultItem } from './protocol.js'
 import { addOps, capacityOf } from './remote-reader.js'
 import type { Unannounced } from './unannounced.js'
@@ -166,11 +167,8 @@ export class RemoteWriter {
     } finally {
       releaseStaging?.()
     }
-    const { key, byteLength, generation, checksum } = item
-    const { softPin, hardPin } = terms
-    const meta = { key, byteLength, generation, softPin, hardPin, ...(checksum == null ? {} : { checksum }) }
-    const existed = await this.#committer.commit(reservation, meta, terms.upsert ? 'upsert' : 'put')
-    return { existed }
+    const mode = terms.upsert ? 'upsert' : 'put'
+    return { existed: await this.#committer.commit(reservation, metaOf(item, terms), mode) }
   }
 }
 

@@ -1,4 +1,5 @@
-import { mib, type Clock, type Logger, type Plugin, type Tier, type Transport } from '@mooncake-ts/core'
+import { mib, type Clock, type EvictionPolicyFactory, type Logger } from '@mooncake-ts/core'
+import type { Plugin, Tier, Transport } from '@mooncake-ts/core'
 import { createMaster, masterClient, type Master, type MasterConfig } from '@mooncake-ts/master'
 import { rpc } from '@mooncake-ts/rpc'
 import { inProcess, InProcessNetwork } from '@mooncake-ts/testkit'
@@ -11,6 +12,7 @@ export interface NodeOptions {
   readonly transports?: readonly Plugin<Transport>[]
   readonly transferDirection?: 'reverse' | 'forward'
   readonly limits?: StoreConfig['limits']
+  readonly evictionPolicy?: EvictionPolicyFactory
   readonly scheduler?: StoreConfig['scheduler']
   readonly logger?: Logger
   readonly clock?: Clock

@@ -1,3 +1,5 @@
+import type { EvictionPolicyFactory } from '@mooncake-ts/core'
+import { hitDensity, lru, s3Fifo } from '@mooncake-ts/store'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import type { Lease, Reservation } from '../../dist/local/tiered-backend.js'
@@ -6,6 +8,13 @@ import type { PoisonTier } from './support/tiers.js'
 
 const KEYS = ['a', 'b', 'c', 'd', 'e', 'f']
 const CAPACITY_BYTES = 64
+
+const COMPOSITIONS = [
+  [1, hitDensity()],
+  [2, hitDensity()],
+  [2, lru()],
+  [2, s3Fifo()],
+] as const
 
 const key = fc.constantFrom(...KEYS)
 const step = fc.oneof(
@@ -48,7 +57,7 @@ class Model {
   readonly #waits: Promise<unknown>[] = []
   #generation = 10
 
-  constructor(tierCount: number) {
+  constructor(tierCount: number, evictionPolicy: EvictionPolicyFactory) {
     const names = ['fast', 'slow'].slice(0, tierCount)
     this.h = new Harness(
       memory => {
@@ -59,6 +68,7 @@ class Model {
         evictionHighWatermark: 0.9,
         evictionLowWatermark: 0.6,
         waitingReservationsMax: 5,
+        evictionPolicy,
         events: {
           committed: ({ key, generation, byteLength, hardPin }) => {
             this.current.set(key, { generation, byteLength, hard: hardPin })
@@ -172,11 +182,11 @@ function take<T>(list: T[], pick: number): T | undefined {
 }
 
 describe('TieredBackend: any sequence', () => {
-  for (const tierCount of [1, 2]) {
-    it(`shows readers their bytes, frees all in the end and never a held piece, over ${tierCount} tier(s)`, async () => {
+  for (const [tierCount, evictionPolicy] of COMPOSITIONS) {
+    it(`shows readers their bytes, frees all in the end and never a held piece: ${tierCount} tier(s), ${evictionPolicy.name}`, async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { maxLength: 80, size: 'max' }), async steps => {
-          const model = new Model(tierCount)
+          const model = new Model(tierCount, evictionPolicy)
           for (const one of steps) await model.run(one)
           await model.end()
         }),

@@ -1,4 +1,5 @@
 import { MooncakeError } from '@mooncake-ts/core'
+import { lru } from '@mooncake-ts/store'
 import { expect } from 'chai'
 import type { Reservation } from '../../dist/local/tiered-backend.js'
 import { codeOf, Harness, NEVER, poisonTier, settled, thrownCode } from './support/harness.js'
@@ -6,7 +7,7 @@ import { MapTier } from './support/tiers.js'
 
 describe('TieredBackend: eviction', () => {
   it('evicts the least recently used first', async () => {
-    await using h = Harness.dram(30)
+    await using h = Harness.dram(30, { evictionPolicy: lru() })
     for (const key of ['a', 'b', 'c']) await h.put(key, 10)
     h.backend.acquire('a')!.release()
     h.backend.peek('b')
@@ -27,7 +28,7 @@ describe('TieredBackend: eviction', () => {
   })
 
   it('leaves alone what is being read, and takes it when its readers have left', async () => {
-    await using h = Harness.dram(30)
+    await using h = Harness.dram(30, { evictionPolicy: lru() })
     for (const key of ['a', 'b', 'c']) await h.put(key, 10)
     const reading = h.backend.acquire('a')!
     await h.put('d', 10)

@@ -1,3 +1,4 @@
+import { lru } from '@mooncake-ts/store'
 import { SCHEDULER_DEFAULTS, type SchedulerConfig } from '../../dist/tiering/scheduler-config.js'
 import type { TieredBackendInit } from '../../dist/local/tiered-backend.js'
 import { Harness, poisonTier } from '../local/support/harness.js'
@@ -11,6 +12,7 @@ export function twoTiers(
   options: Partial<TieredBackendInit> = {},
 ): Harness {
   return new Harness(memory => [poisonTier(memory, fastBytes), slow], {
+    evictionPolicy: lru(), // Whose order a test can tell beforehand.
     scheduler: { ...SCHEDULER_DEFAULTS, promotion: false, ...scheduler },
     ...options,
   })
