@@ -4,6 +4,7 @@ import { formatBytes } from '@mooncake-ts/core'
 import { expect } from 'chai'
 import { OBJECT_COMMANDS, objectFlags } from '../dist/commands/objects.js'
 import { REPLAY_FLAGS } from '../dist/commands/replay.js'
+import { SIMULATE_FLAGS } from '../dist/commands/simulate.js'
 import { CLIENT_FLAGS } from '../dist/flags/client.js'
 import { commonFlags } from '../dist/flags/common.js'
 import { MASTER_FLAGS } from '../dist/flags/master.js'
@@ -18,6 +19,7 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
   mooncake_master: table(own(MASTER_FLAGS)),
   mooncake_client: table(own(CLIENT_FLAGS)),
   replay: table(own(REPLAY_FLAGS)),
+  simulate: table(own(SIMULATE_FLAGS)),
   objects: table([
     ...own(objectFlags('ls')).filter(flag => !own(OBJECT_COMMANDS.ls!.flags ?? []).includes(flag)),
     ...Object.entries(OBJECT_COMMANDS).flatMap(([command, { flags = [] }]) =>

@@ -4,7 +4,7 @@ import { masterClient } from '@mooncake-ts/master'
 import { memory } from '@mooncake-ts/memory'
 import { PrometheusMetrics } from '@mooncake-ts/metrics-prometheus'
 import { rpc } from '@mooncake-ts/rpc'
-import { createStore, type StoreConfig } from '@mooncake-ts/store'
+import { createStore, EVICTION_POLICIES, type StoreConfig } from '@mooncake-ts/store'
 import { dram } from '@mooncake-ts/tier-dram'
 import { CLIENT_FLAGS } from '../flags/client.js'
 import { hostOf, securityOf } from '../flags/common.js'
@@ -90,6 +90,7 @@ export function nodeConfig(
     }),
     rpc: rpc({ listen: [`${host}:${Number(settings.client_rpc_port)}`], backoffMaxMs: BACKOFF_MAX_MS }),
     transports: transportsOf(settings, `${host}:${Number(settings.port)}`, logger),
+    evictionPolicy: EVICTION_POLICIES[String(settings.eviction_policy)]!(),
     transferDirection: settings.p2p_transfer_direction_mode === 'forward' ? 'forward' : 'reverse',
     limits: {
       lockShardCount: Number(settings.lock_shard_count),

@@ -1,3 +1,4 @@
+import { EVICTION_POLICIES } from '@mooncake-ts/store'
 import { commonFlags } from './common.js'
 import { notBuilt, type Flag } from './spec.js'
 import { TRANSPORT_FLAGS } from './transports.js'
@@ -18,6 +19,15 @@ export const LOCAL_HOST: Flag = {
   help: 'Address that the listeners bind; empty: loopback, or all interfaces with a cluster secret',
   default: '',
   env: 'MOONCAKE_LOCAL_HOSTNAME',
+}
+
+/** Who goes when a tier is full: the name of a policy. */
+export const EVICTION_POLICY: Flag = {
+  name: 'eviction_policy',
+  type: 'string',
+  help: 'Who goes when a tier is full',
+  default: 'hit-density',
+  choices: Object.keys(EVICTION_POLICIES),
 }
 
 /** Settings of `mooncake_client`, a process that contributes tiers to the pool. */
@@ -120,6 +130,7 @@ export const CLIENT_FLAGS: readonly Flag[] = [
     help: 'Share of a tier above which objects are evicted',
     default: 0.95,
   },
+  EVICTION_POLICY,
   { name: 'eviction_low_watermark_ratio', type: 'ratio', help: 'Share down to which they are', default: 0.9 },
   {
     name: 'use_hugepage',
