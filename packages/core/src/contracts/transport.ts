@@ -22,6 +22,15 @@ export interface RemoteSlice {
   readonly byteLength: number
 }
 
+/** What is known when an exposure is revoked. */
+export interface RevokeOptions {
+  /**
+   * The only peer that was told of the window has said that all its operations on it went well. Then a transport
+   * whose target cannot see operations need not ask for them. @defaultValue false
+   */
+  readonly peerAtRest?: boolean
+}
+
 /** A range of local memory that peers may reach until it is revoked. */
 export interface Exposure {
   readonly window: RemoteWindow
@@ -29,7 +38,7 @@ export interface Exposure {
    * Takes the permission back. Settles when no peer's operation touches the range any more,
    * which is what makes a deadline on a peer's work safe (I3, I4). Idempotent.
    */
-  revoke(): Promise<void>
+  revoke(options?: RevokeOptions): Promise<void>
 }
 
 export interface ExposeOptions {

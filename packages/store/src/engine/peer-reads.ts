@@ -131,15 +131,18 @@ export class PeerReads {
       tasks.map(task => task.target),
       'write',
     )
+    let peerAtRest = false
     try {
       const items = tasks.map(({ key, target }) => ({ key, parts: announcement.locate(target) }))
       const results = await peer.read({ regions: announcement.regions, items }, options)
+      // What failed to move may still be on its way; what was never begun is not.
+      peerAtRest = results.every(({ code }) => code == null || code === 'ERR_OBJECT_NOT_FOUND')
       return tasks.map((_, index) => {
         const { code, ...outcome } = results[index] ?? { code: 'ERR_PROTOCOL', byteLength: 0 }
         return code == null ? outcome : { ...outcome, error: peerError(code) }
       })
     } finally {
-      await announcement.revoke()
+      await announcement.revoke({ peerAtRest })
     }
   }
 

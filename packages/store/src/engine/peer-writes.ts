@@ -148,15 +148,17 @@ export class PeerWrites {
       tasks.flatMap(task => task.parts),
       'read',
     )
+    let peerAtRest = false
     try {
       const items = tasks.map(task => ({
         ...task,
         parts: task.parts.flatMap(part => announcement.locate(part)),
       }))
       const answers = await peer.write({ regions: announcement.regions, items, ...terms }, options)
+      peerAtRest = answers.every(({ code }) => code == null)
       return tasks.map((_, index) => outcomeOf(answers[index]))
     } finally {
-      await announcement.revoke()
+      await announcement.revoke({ peerAtRest })
     }
   }
 

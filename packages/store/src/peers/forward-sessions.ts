@@ -1,5 +1,5 @@
 import { asMooncakeError, errorCode, MooncakeError } from '@mooncake-ts/core'
-import type { Access, Exposure, Logger, Slice, Transport } from '@mooncake-ts/core'
+import type { Access, Exposure, Logger, RevokeOptions, Slice, Transport } from '@mooncake-ts/core'
 import type { LeaseTable } from '../local/leases.js'
 import type { Lease, ObjectMeta, Reservation, TieredBackend } from '../local/tiered-backend.js'
 import { exposeAll, revokeAll } from '../transfer/announcement.js'
@@ -103,7 +103,8 @@ export class ForwardSessions {
     return await Promise.all(
       items.map(async ({ key, operationId }) => {
         const pin = takeIfOpen(this.#init.pins, key, operationId)
-        if (pin != null) await this.#closePin(pin)
+        // Whoever read has what it wanted, or has given up: bytes that still come are for nobody.
+        if (pin != null) await this.#closePin(pin, { peerAtRest: true })
         return {}
       }),
     )
@@ -139,7 +140,8 @@ export class ForwardSessions {
 
   async #commitOne({ key, operationId }: OperationRefs[number]): Promise<WriteResultItem> {
     const { reservation, exposures, meta, upsert } = this.#init.writes.take(key, operationId)
-    await revokeAll(exposures) // From here on nobody can change what is about to become an immutable object.
+    // From here on nobody can change what is about to become an immutable object: its writer says that all is there.
+    await revokeAll(exposures, { peerAtRest: true })
     return { existed: await this.#init.committer.commit(reservation, meta, upsert ? 'upsert' : 'put') }
   }
 
@@ -178,8 +180,8 @@ export class ForwardSessions {
     reservation.abandon()
   }
 
-  async #closePin({ lease, exposures }: OpenPin): Promise<void> {
-    await revokeAll(exposures)
+  async #closePin({ lease, exposures }: OpenPin, options?: RevokeOptions): Promise<void> {
+    await revokeAll(exposures, options)
     lease.release()
   }
 

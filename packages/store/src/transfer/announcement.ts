@@ -1,4 +1,4 @@
-import type { Access, Exposure, Region, Slice, Transport } from '@mooncake-ts/core'
+import type { Access, Exposure, Region, RevokeOptions, Slice, Transport } from '@mooncake-ts/core'
 import type { WireRegion } from '../peers/protocol.js'
 
 interface Range {
@@ -40,8 +40,8 @@ export class Announcement {
   }
 
   /** Settles when no peer touches the memory any more. */
-  async revoke(): Promise<void> {
-    await revokeAll(this.#exposures)
+  async revoke(options?: RevokeOptions): Promise<void> {
+    await revokeAll(this.#exposures, options)
   }
 
   #expose(transports: readonly Transport[], slice: Slice, access: Access): Exposure[] {
@@ -50,7 +50,7 @@ export class Announcement {
       this.#exposures.push(...exposures)
       return exposures
     } catch (error) {
-      void this.revoke() // At rest at once: no peer has heard of them.
+      void this.revoke({ peerAtRest: true }) // No peer has heard of them.
       throw error
     }
   }
@@ -68,11 +68,11 @@ export function exposeAll(
       exposures.push(transport.expose(region, { offset, byteLength, access }))
     return exposures
   } catch (error) {
-    void revokeAll(exposures) // At rest at once: no peer has heard of them.
+    void revokeAll(exposures, { peerAtRest: true }) // No peer has heard of them.
     throw error
   }
 }
 
-export async function revokeAll(exposures: readonly Exposure[]): Promise<void> {
-  await Promise.all(exposures.map(exposure => exposure.revoke()))
+export async function revokeAll(exposures: readonly Exposure[], options?: RevokeOptions): Promise<void> {
+  await Promise.all(exposures.map(exposure => exposure.revoke(options)))
 }
