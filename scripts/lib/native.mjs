@@ -1,10 +1,14 @@
 /** The addons: every packages/<name> with a binding.gyp, built from source where the binary is not of these sources. */
 import { createHash } from 'node:crypto'
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { has, Refusal, root, step } from './steps.mjs'
 
 const TOOLS = ['g++', 'make', 'python3']
+
+/** Headers of the system that an addon is built with, and the Debian package that has them. */
+const HEADERS = { 'transport-rdma': { header: 'infiniband/verbs.h', debian: 'libibverbs-dev' } }
 
 /** Builds what is stale. Tools are looked for, and installed, only then. */
 export async function buildNative() {
@@ -15,6 +19,7 @@ export async function buildNative() {
   if (stale.length === 0) return
   await findTools()
   for (const { name, stamp } of stale) {
+    if (!(await findHeaders(name))) continue
     await build(name)
     mkdirSync(dirname(stampPath(name)), { recursive: true })
     writeFileSync(stampPath(name), stamp)
@@ -44,10 +49,41 @@ async function findTools() {
       : 'Install them and try again.'
     throw new Refusal(`Building the addons needs ${missing.join(', ')}, which this machine lacks. ${how}`)
   }
+  await aptInstall(missing.join(' '), install.split(' ').slice(1))
+}
+
+async function aptInstall(what, args) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const advice = `Try it by hand: ${install}`
+  const advice = `Try it by hand: apt-get ${args.join(' ')}`
   await step('apt-get update', 'apt-get', ['update'], { env, advice })
-  await step(`apt-get install ${missing.join(' ')}`, 'apt-get', install.split(' ').slice(1), { env, advice })
+  await step(`apt-get install ${what}`, 'apt-get', args, { env, advice })
+}
+
+/** False, with a sentence, where they are missing and cannot be installed: everything else works without this addon. */
+async function findHeaders(name) {
+  const wanted = HEADERS[name]
+  if (wanted == null || hasHeader(wanted.header)) return true
+  if (process.getuid?.() === 0 && has('apt-get')) {
+    try {
+      await aptInstall(wanted.debian, ['install', '-y', '--no-install-recommends', wanted.debian])
+      return true
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+    }
+  }
+  console.log(
+    `setup: packages/${name} is left unbuilt: it needs the header ${wanted.header}. ` +
+      `Install it (Debian: ${wanted.debian}) and run this again, or do without.`,
+  )
+  return false
+}
+
+function hasHeader(header) {
+  const args = ['-fsyntax-only', '-x', 'c++', '-']
+  return (
+    spawnSync('g++', args, { input: `#include <${header}>\n`, stdio: ['pipe', 'ignore', 'ignore'] })
+      .status === 0
+  )
 }
 
 function stampPath(name) {
