@@ -1,0 +1,256 @@
+#include "device_binding.h"
+
+#include "region_handle.h"
+#include "table_binding.h"
+
+namespace mooncake::rdma {
+
+namespace {
+
+// One operation of `submit`, as doubles. Shared with src/native.ts.
+enum OrderField : size_t {
+  kId,
+  kEndpoint,
+  kKind,
+  kRegistration,
+  kLocalOffset,
+  kLengthBytes,
+  kRemoteOffset,
+  kWholeOffset,
+  kWholeBytes,
+  kSlot,
+  kToken0,
+  kOrderFields = kToken0 + 4,
+};
+
+uint32_t asUint32(const Napi::Value &value) { return value.As<Napi::Number>().Uint32Value(); }
+
+uint64_t joined(double low, double high) { return static_cast<uint64_t>(low) | static_cast<uint64_t>(high) << 32; }
+
+DeviceOptions optionsOf(const Napi::Object &given) {
+  const auto number = [&given](const char *name) { return asUint32(given.Get(name)); };
+  return {
+      .name = given.Get("name").As<Napi::String>(),
+      .port = static_cast<uint8_t>(number("port")),
+      .number = number("number"),
+      .gidIndex = given.Get("gidIndex").As<Napi::Number>().Int32Value(),
+      .mtuMax = static_cast<uint8_t>(number("mtu")),
+      .queueDepth = number("queueDepth"),
+      .completionsMax = number("completionsMax"),
+      .inlineBytesMax = number("inlineBytesMax"),
+      .sliceBytes = number("sliceBytes"),
+      .ackTimeout = static_cast<uint8_t>(number("ackTimeout")),
+      .packetRetries = static_cast<uint8_t>(number("packetRetries")),
+      .serviceLevel = static_cast<uint8_t>(number("serviceLevel")),
+      .trafficClass = static_cast<uint8_t>(number("trafficClass")),
+      .pkeyIndex = static_cast<uint16_t>(number("pkeyIndex")),
+      .relaxedOrdering = given.Get("relaxedOrdering").ToBoolean(),
+      .spinNsMax = number("spinNsMax"),
+  };
+}
+
+OperationOrder orderOf(const double *fields, std::shared_ptr<Registration> local) {
+  OperationOrder order;
+  order.endpoint = static_cast<uint32_t>(fields[kEndpoint]);
+  order.slot = static_cast<uint32_t>(fields[kSlot]);
+  order.token = {joined(fields[kToken0], fields[kToken0 + 1]), joined(fields[kToken0 + 2], fields[kToken0 + 3])};
+  Operation &operation = order.operation;
+  operation.id = fields[kId];
+  operation.kind = static_cast<OperationKind>(static_cast<uint32_t>(fields[kKind]));
+  operation.local = std::move(local);
+  operation.localOffset = static_cast<uint64_t>(fields[kLocalOffset]);
+  operation.lengthBytes = static_cast<uint64_t>(fields[kLengthBytes]);
+  operation.remoteOffset = static_cast<uint64_t>(fields[kRemoteOffset]);
+  operation.wholeOffset = static_cast<uint64_t>(fields[kWholeOffset]);
+  operation.wholeBytes = static_cast<uint64_t>(fields[kWholeBytes]);
+  return order;
+}
+
+// On the JavaScript thread, after a ring.
+void callBack(napi_env env, napi_value callback, void *, void *) {
+  if (env == nullptr || callback == nullptr) return; // The environment is ending.
+  napi_value global;
+  if (napi_get_global(env, &global) != napi_ok) return;
+  napi_value result;
+  if (napi_call_function(env, global, callback, 0, nullptr, &result) != napi_pending_exception) return;
+  napi_value error;
+  if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
+}
+
+} // namespace
+
+Napi::Function DeviceBinding::define(Napi::Env env) {
+  return DefineClass(env, "Device",
+                     {
+                         InstanceMethod<&DeviceBinding::describe>("describe"),
+                         InstanceMethod<&DeviceBinding::registerMemory>("registerMemory"),
+                         InstanceMethod<&DeviceBinding::deregister>("deregister"),
+                         InstanceMethod<&DeviceBinding::createEndpoint>("createEndpoint"),
+                         InstanceMethod<&DeviceBinding::connectEndpoint>("connectEndpoint"),
+                         InstanceMethod<&DeviceBinding::closeEndpoint>("closeEndpoint"),
+                         InstanceMethod<&DeviceBinding::forgetEndpoint>("forgetEndpoint"),
+                         InstanceMethod<&DeviceBinding::submit>("submit"),
+                         InstanceMethod<&DeviceBinding::cancel>("cancel"),
+                         InstanceMethod<&DeviceBinding::take>("take"),
+                         InstanceMethod<&DeviceBinding::stats>("stats"),
+                         InstanceMethod<&DeviceBinding::setReferenced>("setReferenced"),
+                         InstanceMethod<&DeviceBinding::close>("close"),
+                     });
+}
+
+// new Device(options, table, onNews). Throws an Error that says what the system refused.
+DeviceBinding::DeviceBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) {
+  const Napi::Env env = info.Env();
+  std::string problem;
+  std::shared_ptr<const Verbs> verbs = Verbs::load(problem);
+  if (verbs == nullptr) throw Napi::Error::New(env, problem);
+  const std::shared_ptr<WindowTable> table = TableBinding::Unwrap(info[1].As<Napi::Object>())->table();
+  napi_value name = Napi::String::New(env, "mooncake-ts.rdma");
+  NAPI_THROW_IF_FAILED_VOID(env, napi_create_threadsafe_function(env, info[2], nullptr, name, 0, 1, nullptr, nullptr,
+                                                                 nullptr, callBack, &ring_));
+  napi_unref_threadsafe_function(env, ring_);
+  const auto ring = [this] { napi_call_threadsafe_function(ring_, nullptr, napi_tsfn_nonblocking); };
+  engine_ = Engine::open(std::move(verbs), optionsOf(info[0].As<Napi::Object>()), table, ring, problem);
+  if (engine_ == nullptr) {
+    napi_release_threadsafe_function(ring_, napi_tsfn_release);
+    throw Napi::Error::New(env, problem);
+  }
+  // Hooks run in reverse order: this one before the function above goes.
+  napi_add_env_cleanup_hook(env, onEnvironmentEnd, this);
+}
+
+DeviceBinding::~DeviceBinding() { end(); }
+
+// The end of the process or of a worker, with operations perhaps in flight: nothing may touch memory after this.
+void DeviceBinding::onEnvironmentEnd(void *self) { static_cast<DeviceBinding *>(self)->end(); }
+
+void DeviceBinding::end() {
+  if (ring_ == nullptr) return;
+  engine_.reset();
+  napi_remove_env_cleanup_hook(Env(), onEnvironmentEnd, this);
+  napi_release_threadsafe_function(ring_, napi_tsfn_release);
+  ring_ = nullptr;
+}
+
+Napi::Value DeviceBinding::describe(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  const Device &device = engine_->device();
+  const PortState port = device.queryPort();
+  auto result = Napi::Object::New(env);
+  result.Set("errno", port.error);
+  result.Set("active", port.active);
+  result.Set("ethernet", port.ethernet);
+  result.Set("mtu", 128 << port.mtu);
+  result.Set("gidIndex", port.gidIndex);
+  result.Set("gid", Napi::Buffer<uint8_t>::Copy(env, port.gid.data(), port.gid.size()));
+  result.Set("numaNode", device.numaNode());
+  return result;
+}
+
+// (id, region handle, offset, byteLength): false for a closed region or a range outside of it.
+Napi::Value DeviceBinding::registerMemory(const Napi::CallbackInfo &info) {
+  mooncake_region *region = regionOf(info[1]);
+  const double offset = info[2].As<Napi::Number>();
+  const double lengthBytes = info[3].As<Napi::Number>();
+  const bool valid = region != nullptr && lengthBytes > 0 && contains(*region, offset, lengthBytes);
+  if (valid) {
+    region->retain(region);
+    engine_->registerMemory(asUint32(info[0]), region, region->base + static_cast<uint64_t>(offset),
+                            static_cast<uint64_t>(lengthBytes));
+  }
+  return Napi::Boolean::New(info.Env(), valid);
+}
+
+void DeviceBinding::deregister(const Napi::CallbackInfo &info) { engine_->deregister(asUint32(info[0])); }
+
+void DeviceBinding::createEndpoint(const Napi::CallbackInfo &info) {
+  engine_->createEndpoint(asUint32(info[0]), asUint32(info[1]), asUint32(info[2]));
+}
+
+// (id, what the peer said): false for something else.
+Napi::Value DeviceBinding::connectEndpoint(const Napi::CallbackInfo &info) {
+  const auto bytes = info[1].As<Napi::Uint8Array>();
+  const std::optional<ConnectionInfo> remote = ConnectionInfo::decode(bytes.Data(), bytes.ByteLength());
+  if (remote.has_value()) engine_->connectEndpoint(asUint32(info[0]), *remote);
+  return Napi::Boolean::New(info.Env(), remote.has_value());
+}
+
+void DeviceBinding::closeEndpoint(const Napi::CallbackInfo &info) { engine_->closeEndpoint(asUint32(info[0])); }
+
+void DeviceBinding::forgetEndpoint(const Napi::CallbackInfo &info) { engine_->forgetEndpoint(asUint32(info[0])); }
+
+// (fields, count): what names no registration, or leaves it, is refused as a programming error.
+void DeviceBinding::submit(const Napi::CallbackInfo &info) {
+  const auto array = info[0].As<Napi::Float64Array>();
+  const uint32_t count = asUint32(info[1]);
+  if (array.ElementLength() < count * kOrderFields) throw Napi::Error::New(info.Env(), "Fewer fields than operations");
+  std::vector<OperationOrder> orders;
+  orders.reserve(count);
+  for (uint32_t i = 0; i < count; i++) {
+    const double *fields = array.Data() + i * kOrderFields;
+    std::shared_ptr<Registration> local = engine_->registration(static_cast<uint32_t>(fields[kRegistration]));
+    const bool inside = local != nullptr && fields[kLocalOffset] >= 0 && fields[kLengthBytes] > 0 &&
+                        fields[kLocalOffset] + fields[kLengthBytes] <= static_cast<double>(local->lengthBytes());
+    if (!inside) throw Napi::Error::New(info.Env(), "An operation outside of its registration");
+    orders.push_back(orderOf(fields, std::move(local)));
+  }
+  engine_->submit(std::move(orders));
+}
+
+void DeviceBinding::cancel(const Napi::CallbackInfo &info) {
+  const auto ids = info[0].As<Napi::Float64Array>();
+  engine_->cancel({ids.Data(), ids.Data() + ids.ElementLength()});
+}
+
+// [completions as pairs of id and status, events]
+Napi::Value DeviceBinding::take(const Napi::CallbackInfo &info) {
+  const Napi::Env env = info.Env();
+  auto result = Napi::Array::New(env, 2);
+  std::vector<Completion> completions;
+  std::vector<Event> events;
+  if (engine_ != nullptr) engine_->outbox().take(completions, events);
+  auto pairs = Napi::Float64Array::New(env, completions.size() * 2);
+  for (size_t i = 0; i < completions.size(); i++) {
+    pairs[i * 2] = completions[i].operation;
+    pairs[i * 2 + 1] = completions[i].status;
+  }
+  auto list = Napi::Array::New(env, events.size());
+  for (uint32_t i = 0; i < events.size(); i++) {
+    const Event &event = events[i];
+    auto object = Napi::Object::New(env);
+    object.Set("kind", static_cast<uint32_t>(event.kind));
+    object.Set("subject", event.subject);
+    object.Set("status", event.status);
+    object.Set("rkey", event.rkey);
+    object.Set("numaNode", event.numaNode);
+    object.Set("text", event.text);
+    object.Set("bytes", Napi::Buffer<uint8_t>::Copy(env, event.bytes.data(), event.bytes.size()));
+    list.Set(i, object);
+  }
+  result.Set(0u, pairs);
+  result.Set(1u, list);
+  return result;
+}
+
+Napi::Value DeviceBinding::stats(const Napi::CallbackInfo &info) {
+  const EngineStats stats = engine_->stats();
+  auto result = Napi::Object::New(info.Env());
+  result.Set("memoryRegions", stats.memoryRegions);
+  result.Set("queuePairs", stats.queuePairs);
+  result.Set("endpoints", static_cast<double>(stats.endpoints));
+  result.Set("operations", static_cast<double>(stats.operations));
+  result.Set("postedCalls", static_cast<double>(stats.postedCalls));
+  result.Set("sleeps", static_cast<double>(stats.sleeps));
+  return result;
+}
+
+// Whether the event loop waits for what this device has to say.
+void DeviceBinding::setReferenced(const Napi::CallbackInfo &info) {
+  if (ring_ == nullptr) return;
+  if (info[0].ToBoolean()) napi_ref_threadsafe_function(info.Env(), ring_);
+  else napi_unref_threadsafe_function(info.Env(), ring_);
+}
+
+void DeviceBinding::close(const Napi::CallbackInfo &) { end(); }
+
+} // namespace mooncake::rdma

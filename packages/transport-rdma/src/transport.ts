@@ -1,0 +1,313 @@
+import {
+  asMooncakeError,
+  MooncakeError,
+  type Clock,
+  type Completion,
+  type CompletionStream,
+  type Exposure,
+  type ExposeOptions,
+  type Logger,
+  type Metrics,
+  type Region,
+  type RemoteWindow,
+  type Security,
+  type Startable,
+  type TransferOp,
+  type Transport,
+} from '@mooncake-ts/core'
+import { setMaxListeners } from 'node:events'
+import { Observable, type Subscriber } from 'rxjs'
+import { parseEndpoint } from './control/address.js'
+import type { Device } from './device.js'
+import { DeviceHealth, openDevices } from './devices.js'
+import { Exposures } from './exposures.js'
+import { assertValid, cut, Job, Operation, type Piece } from './job.js'
+import { LinkStore } from './link.js'
+import { Listener } from './listener.js'
+import { TransportMetrics } from './metrics.js'
+import { native, type DeviceStats } from './native.js'
+import { resolveOptions, type RdmaOptions, type ResolvedOptions } from './options.js'
+import { Peer } from './peer.js'
+import { Registrations, type Registration } from './registrations.js'
+import { openSession } from './session.js'
+
+export interface TransportDeps {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly metrics: Metrics
+  readonly security: Security
+}
+
+/** How often idle and stalled links are looked for. */
+const SWEEPS_PER_LIMIT = 4
+
+/** What exists between `start` and `stop`. */
+interface Running {
+  readonly devices: readonly Device[]
+  readonly health: DeviceHealth
+  readonly registrations: Registrations
+  readonly exposures: Exposures
+  readonly listener: Listener
+  readonly links: LinkStore
+  readonly sweeper: Disposable
+  /** Aborts connections that are being made. */
+  readonly stopping: AbortController
+}
+
+/** One-sided READ and WRITE between Regions over RDMA. */
+export class RdmaTransport implements Transport, Startable {
+  readonly scheme = 'rdma'
+  readonly supports = Object.freeze({ revoke: true, remote: true })
+  readonly #options: ResolvedOptions
+  readonly #deps: TransportDeps
+  readonly #metrics: TransportMetrics
+  readonly #peers = new Map<string, Peer>()
+  readonly #registrations = new WeakMap<Operation, Registration>()
+  /** Batches that have not ended. */
+  readonly #jobs = new Set<Job>()
+  #queuedOps = 0
+  #running: Running | undefined
+  /** Started without a device, as `optional` allows. */
+  #absent = false
+  #stopped: Promise<void> | undefined
+  #lastJobEnded: () => void = () => {}
+
+  /** @throws ERR_INVALID_PARAMS */
+  constructor(options: RdmaOptions, deps: TransportDeps) {
+    this.#options = resolveOptions(options)
+    this.#deps = deps
+    this.#metrics = new TransportMetrics(deps.metrics, () => this.#countLinks())
+  }
+
+  /** @throws ERR_SHUTTING_DOWN before start and after stop */
+  get endpoint(): string {
+    return this.#absent ? 'none' : this.#required.listener.endpoint
+  }
+
+  /** What the devices have of this process, by name. */
+  get stats(): ReadonlyMap<string, DeviceStats> {
+    return new Map(this.#running?.devices.map(device => [device.name, device.stats]))
+  }
+
+  /** Ranges that are exposed, or not at rest. */
+  get exposureCount(): number {
+    return this.#running?.exposures.count ?? 0
+  }
+
+  /**
+   * @throws ERR_NATIVE_MISSING, ERR_NOT_SUPPORTED and ERR_IO where there is no device, unless `optional`;
+   * ERR_INSECURE_BIND, ERR_ADDRESS_IN_USE
+   */
+  async start(): Promise<void> {
+    const { logger, clock } = this.#deps
+    let devices: Device[] = []
+    try {
+      const table = new (native().WindowTable)(this.#options.exposuresMax)
+      devices = openDevices(this.#options, table, logger)
+      const listener = await Listener.open({ ...this.#deps, options: this.#options, devices })
+      const registrations = new Registrations(devices)
+      const exposures = new Exposures(table, registrations, key => listener.recall(key))
+      const health = new DeviceHealth(devices, logger)
+      health.onChange = (device, up) => {
+        for (const peer of this.#peers.values()) peer.onPort(device, up)
+      }
+      const links = new LinkStore(this.#options.linksMax)
+      const sweepMs = Math.min(this.#options.linkIdleMs, this.#options.operationTimeoutMs) / SWEEPS_PER_LIMIT
+      const sweeper = clock.every(sweepMs, () => {
+        this.#sweep(links)
+      })
+      const stopping = new AbortController()
+      this.#running = { devices, health, registrations, exposures, listener, links, sweeper, stopping }
+    } catch (error) {
+      for (const device of devices) device.close()
+      if (!this.#options.optional || devices.length > 0) throw error
+      this.#absent = true
+      const { code, message } = asMooncakeError(error)
+      logger.warn(`Going on without RDMA: ${message}`, { code })
+      return
+    }
+    const { listener } = this.#running
+    logger.info(`RDMA transport listens on ${listener.endpoint}`, {
+      endpoint: listener.endpoint,
+      devices: devices.map(({ name, port }) => ({
+        name,
+        mtu: port.mtu,
+        gidIndex: port.gidIndex,
+        up: port.active,
+      })),
+    })
+  }
+
+  /** Not those of a peer that has no device. */
+  reaches(window: RemoteWindow): boolean {
+    return window.scheme === this.scheme && window.key.byteLength > 0 && !this.#absent
+  }
+
+  expose(region: Region, options: ExposeOptions): Exposure {
+    if (this.#absent) return nowhere
+    if (this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
+    const { exposures, listener } = this.#required
+    return exposures.expose(region, options, listener.endpoint)
+  }
+
+  execute(batch: readonly TransferOp[], { signal }: { readonly signal: AbortSignal }): CompletionStream {
+    return new Observable(subscriber => {
+      if (signal.aborted) subscriber.error(signal.reason)
+      else if (batch.length === 0) subscriber.complete()
+      else this.#post(batch, signal, subscriber)
+      // No teardown: unsubscribing only stops watching.
+    })
+  }
+
+  /**
+   * Takes no new work, lets what is under way end for at most `stopTimeoutMs`, ends the links of peers and closes
+   * everything. Idempotent.
+   */
+  stop(): Promise<void> {
+    // Later, because failing what waits calls back, and a callback may call `stop` again.
+    this.#stopped ??= Promise.resolve().then(() => this.#stop())
+    return this.#stopped
+  }
+
+  get #required(): Running {
+    if (this.#running == null)
+      throw new MooncakeError('ERR_SHUTTING_DOWN', 'The RDMA transport is not running')
+    return this.#running
+  }
+
+  #post(batch: readonly TransferOp[], signal: AbortSignal, subscriber: Subscriber<Completion>): void {
+    const peers = new Map<Peer, Piece[]>()
+    let grace: Disposable | undefined
+    const onAbort = (): void => {
+      grace = this.#deps.clock.after(this.#options.abortGraceMs, () => {
+        for (const peer of peers.keys()) peer.closeLinksOf(job)
+      })
+      for (const peer of peers.keys()) peer.takeBack(job)
+    }
+    const job = new Job(batch.length, subscriber, signal, () => {
+      signal.removeEventListener('abort', onAbort)
+      grace?.[Symbol.dispose]()
+      this.#jobs.delete(job)
+      if (this.#jobs.size === 0) this.#lastJobEnded()
+    })
+    this.#jobs.add(job)
+    // Many batches may wait on the one signal of a call.
+    setMaxListeners(0, signal)
+    signal.addEventListener('abort', onAbort, { once: true })
+    batch.forEach((op, index) => {
+      if (signal.aborted) {
+        job.countDown() // A completion of this very batch has aborted it.
+        return
+      }
+      try {
+        this.#queue(job, index, op, peers)
+      } catch (error) {
+        this.#metrics.failed(error)
+        job.complete(index, 0, asMooncakeError(error))
+      }
+    })
+    for (const [peer, pieces] of peers) peer.run(pieces)
+    if (signal.aborted) for (const peer of peers.keys()) peer.takeBack(job)
+  }
+
+  /** @throws what makes the operation impossible, before anything is queued */
+  #queue(job: Job, index: number, op: TransferOp, peers: Map<Peer, Piece[]>): void {
+    if (this.#absent) throw new MooncakeError('ERR_TRANSFER_FAIL', 'This process has no RDMA device')
+    if (this.#running == null || this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
+    assertValid(op)
+    const { local, remote } = op
+    if (local.byteLength === 0) {
+      job.complete(index, 0)
+      return
+    }
+    if (this.#queuedOps >= this.#options.queuedOpsMax) {
+      throw new MooncakeError('ERR_OVERLOADED', `${this.#options.queuedOpsMax} operations wait already`)
+    }
+    const { registrations } = this.#running
+    const peer = this.#peer(remote.window.endpoint, this.#running)
+    const registration = registrations.acquire(local.region, local.offset, local.byteLength)
+    this.#queuedOps++
+    peer.enter(remote.window.key)
+    const { pieceBytes } = this.#options
+    const operation = new Operation(job, index, op, Math.ceil(local.byteLength / pieceBytes), () => {
+      this.#queuedOps--
+      registrations.release(registration)
+      peer.leave(remote.window.key)
+    })
+    this.#registrations.set(operation, registration)
+    const pieces = peers.get(peer)
+    if (pieces == null) peers.set(peer, cut(operation, pieceBytes))
+    else pieces.push(...cut(operation, pieceBytes))
+  }
+
+  #peer(endpoint: string, running: Running): Peer {
+    const known = this.#peers.get(endpoint)
+    if (known != null) return known
+    parseEndpoint(endpoint)
+    const { devices, health, links, stopping } = running
+    const { clock, security, logger } = this.#deps
+    const { connectTimeoutMs } = this.#options
+    const peer = new Peer({
+      options: this.#options,
+      clock,
+      logger,
+      metrics: this.#metrics,
+      devices,
+      health,
+      store: links,
+      openSession: async () => {
+        try {
+          return await openSession(endpoint, { clock, security, connectTimeoutMs, signal: stopping.signal })
+        } catch (error) {
+          const { code, message } = asMooncakeError(error)
+          logger.warn(`No control connection to ${endpoint}: ${message}`, { code, endpoint })
+          throw error
+        }
+      },
+      registrationOf: piece => this.#registrations.get(piece.operation)!,
+    })
+    this.#peers.set(endpoint, peer)
+    return peer
+  }
+
+  #sweep(links: LinkStore): void {
+    links.sweep(this.#options, this.#deps.clock.nowMs())
+    for (const [endpoint, peer] of this.#peers) {
+      if (!peer.idle) continue
+      this.#peers.delete(endpoint)
+      void peer.close()
+    }
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#running == null) return
+    const { devices, registrations, exposures, listener, sweeper, stopping } = this.#running
+    const reason = new MooncakeError('ERR_SHUTTING_DOWN')
+    const jobsEnded = new Promise<void>(resolve => {
+      this.#lastJobEnded = resolve
+      if (this.#jobs.size === 0) resolve()
+    })
+    const timer = this.#deps.clock.after(this.#options.stopTimeoutMs, () => {
+      for (const peer of this.#peers.values()) void peer.close()
+    })
+    await jobsEnded
+    timer[Symbol.dispose]()
+    sweeper[Symbol.dispose]()
+    stopping.abort(reason)
+    await Promise.all([listener.close(), ...[...this.#peers.values()].map(peer => peer.close())])
+    await exposures.revokeAll()
+    registrations.clear()
+    this.#running = undefined
+    for (const device of devices) device.close()
+  }
+
+  #countLinks(): number {
+    return (this.#running?.links.size ?? 0) + (this.#running?.listener.linkCount ?? 0)
+  }
+}
+
+/** Of a process without a device: no peer tries it. */
+const nowhere: Exposure = Object.freeze({
+  window: Object.freeze({ scheme: 'rdma', endpoint: 'none', key: new Uint8Array(0) }),
+  revoke: () => Promise.resolve(),
+})
