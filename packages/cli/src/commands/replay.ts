@@ -5,7 +5,7 @@ import { LOCAL_HOST, MASTER_ADDRESS } from '../flags/client.js'
 import { commonFlags, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import type { Flag } from '../flags/spec.js'
-import { TRANSPORT_FLAGS } from '../flags/transports.js'
+import { TRANSPORT_FLAGS, transportEnvironment } from '../flags/transports.js'
 import { untilStopped } from '../process/run.js'
 import { programPath } from '../replay/child.js'
 import { LOOPBACK, LocalCluster } from '../replay/cluster.js'
@@ -88,8 +88,7 @@ async function replayInNewCluster(settings: Settings, argv: readonly string[]): 
   const capacityBytes = Number(settings.capacity)
   const { secret } = securityOf(settings)
   const env: Record<string, string> = {
-    MOONCAKE_TRANSPORT: String(settings.transport),
-    MOONCAKE_SHM_DIRECTORY: String(settings.shm_directory),
+    ...transportEnvironment(settings),
     ...(secret == null ? {} : { MOONCAKE_CLUSTER_SECRET: secret }),
   }
   const stopping = new AbortController()

@@ -2,6 +2,7 @@ import { MooncakeError, type Logger, type Plugin, type Transport } from '@moonca
 import { shm, whyNotShm } from '@mooncake-ts/transport-shm'
 import { tcp } from '@mooncake-ts/transport-tcp'
 import type { Settings } from './load.js'
+import { RDMA_FLAGS, rdmaOf } from './rdma.js'
 import type { Flag } from './spec.js'
 
 /** How payload bytes travel; every program that moves some has them. */
@@ -9,9 +10,9 @@ export const TRANSPORT_FLAGS: readonly Flag[] = [
   {
     name: 'transport',
     type: 'string',
-    help: 'How bytes move: auto is shared memory between processes of one host, and TCP otherwise',
+    help: 'How bytes move: auto is shared memory between processes of one host, and TCP otherwise; rdma goes on over TCP',
     default: 'auto',
-    choices: ['auto', 'shm', 'tcp'],
+    choices: ['auto', 'shm', 'tcp', 'rdma'],
     env: 'MOONCAKE_TRANSPORT',
   },
   {
@@ -21,6 +22,7 @@ export const TRANSPORT_FLAGS: readonly Flag[] = [
     default: '',
     env: 'MOONCAKE_SHM_DIRECTORY',
   },
+  ...RDMA_FLAGS,
 ]
 
 /**
@@ -30,6 +32,9 @@ export const TRANSPORT_FLAGS: readonly Flag[] = [
  */
 export function transportsOf(settings: Settings, listen: string, logger: Logger): Plugin<Transport>[] {
   if (settings.transport === 'tcp') return [tcp({ listen })]
+  if (settings.transport === 'rdma' || settings.protocol === 'rdma') {
+    return [rdmaOf(settings, listen.slice(0, listen.lastIndexOf(':'))), tcp({ listen })]
+  }
   const directory = String(settings.shm_directory ?? '')
   const options = directory === '' ? {} : { socketDirectory: directory }
   const obstacle = whyNotShm(options)
@@ -40,4 +45,10 @@ export function transportsOf(settings: Settings, listen: string, logger: Logger)
   if (obstacle == null) return [shm(options), tcp({ listen })]
   logger.info(`No shared memory, all bytes go over TCP: ${obstacle}`)
   return [tcp({ listen })]
+}
+
+/** What makes child processes choose as this one does. */
+export function transportEnvironment(settings: Settings): Record<string, string> {
+  const given = TRANSPORT_FLAGS.filter(({ name, env }) => env != null && settings[name] != null)
+  return Object.fromEntries(given.map(({ name, env }) => [env!, String(settings[name])]))
 }

@@ -1,0 +1,101 @@
+import { MooncakeError, type Plugin, type Transport } from '@mooncake-ts/core'
+import { rdma, type RdmaOptions } from '@mooncake-ts/transport-rdma'
+import type { Settings } from './load.js'
+import type { Flag } from './spec.js'
+
+interface RdmaFlag extends Flag {
+  readonly option: keyof RdmaOptions
+  /** What the flag counts in; the option has milliseconds. */
+  readonly seconds?: true
+}
+
+/**
+ * Settings of RDMA, with the environment names of the reference system. Without a default: the transport's own
+ * counts, which its README tells.
+ */
+const NUMBERS: readonly RdmaFlag[] = [
+  number('rdma_port', 'MC_IB_PORT', 'port', 'Port of each RDMA device'),
+  number(
+    'rdma_gid_index',
+    'MC_GID_INDEX',
+    'gidIndex',
+    "Index in the port's GIDs; none: RoCE v2 with an IPv4 address",
+  ),
+  number('rdma_mtu', 'MC_MTU', 'mtu', 'Largest MTU in bytes'),
+  number('rdma_qp_per_link', 'MC_NUM_QP_PER_EP', 'queuePairsPerLink', 'Queue pairs of one connection'),
+  number('rdma_max_wr', 'MC_MAX_WR', 'queueDepth', 'Work requests in flight on a queue pair'),
+  number(
+    'rdma_max_cqe',
+    'MC_MAX_CQE_PER_CTX',
+    'completionsMax',
+    'Places in the completion queue of a device',
+  ),
+  number('rdma_max_inline', 'MC_MAX_INLINE', 'inlineBytesMax', 'Bytes that travel in a work request'),
+  number('rdma_max_links', 'MC_MAX_EP_PER_CTX', 'linksMax', 'Connections that are kept open'),
+  { ...number('rdma_slice_size', 'MC_SLICE_SIZE', 'sliceBytes', 'Bytes of one work request'), type: 'bytes' },
+  number('rdma_retry_cnt', 'MC_RETRY_CNT', 'retriesMax', 'How often an operation is posted again'),
+  number('rdma_service_level', 'MC_IB_SL', 'serviceLevel', 'Service level'),
+  number('rdma_traffic_class', 'MC_IB_TC', 'trafficClass', 'Traffic class'),
+  number('rdma_pkey_index', 'MC_PKEY_INDEX', 'pkeyIndex', "Index in the port's partition keys"),
+  {
+    ...number(
+      'rdma_rail_pause',
+      'MC_RDMA_RAIL_PAUSE_SECONDS',
+      'devicePauseMs',
+      'Seconds without a device that failed',
+    ),
+    seconds: true,
+  },
+]
+
+function number(name: string, env: string, option: keyof RdmaOptions, help: string): RdmaFlag {
+  return { name, type: 'int', help, env, option }
+}
+
+export const RDMA_FLAGS: readonly Flag[] = [
+  {
+    name: 'device_names',
+    type: 'string',
+    help: 'RDMA devices to use, with commas; empty: all',
+    default: '',
+    env: 'MOONCAKE_DEVICE',
+  },
+  {
+    name: 'handshake_port',
+    type: 'port',
+    help: 'TCP port where peers connect before they use RDMA; 0: any',
+    default: 0,
+    env: 'MC_HANDSHAKE_PORT',
+  },
+  {
+    name: 'rdma_relaxed_ordering',
+    type: 'bool',
+    help: 'PCIe relaxed ordering of what peers write',
+    default: false,
+    env: 'MC_IB_PCI_RELAXED_ORDERING',
+  },
+  ...NUMBERS.map(({ option: _option, seconds: _seconds, ...flag }) => flag),
+]
+
+/** @throws ERR_CONFIG */
+export function rdmaOf(settings: Settings, host: string): Plugin<Transport> {
+  const numbers = NUMBERS.flatMap(({ name, option, seconds }) => {
+    const value = settings[name]
+    return value == null ? [] : [[option, seconds ? Number(value) * 1000 : Number(value)] as const]
+  })
+  const names = String(settings.device_names ?? '')
+    .split(',')
+    .map(name => name.trim())
+    .filter(name => name !== '')
+  const options: RdmaOptions = {
+    ...Object.fromEntries(numbers),
+    ...(names.length === 0 ? {} : { deviceNames: names }),
+    listen: `${host}:${Number(settings.handshake_port)}`,
+    relaxedOrdering: settings.rdma_relaxed_ordering === true,
+  }
+  try {
+    return rdma(options)
+  } catch (cause) {
+    throw new MooncakeError('ERR_CONFIG', (cause as Error).message, { cause })
+  }
+}
