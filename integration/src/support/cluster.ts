@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ServerProcess, type ServerOptions } from '@mooncake-ts/cli'
-import { MIB, type Security } from '@mooncake-ts/core'
+import { MIB, type Plugin, type Security, type Transport } from '@mooncake-ts/core'
 import { masterClient } from '@mooncake-ts/master'
 import { rpc } from '@mooncake-ts/rpc'
 import { createStore, type Store, type StoreLimits } from '@mooncake-ts/store'
@@ -108,13 +108,18 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** A pure client in this process. */
-  async connect(name: string, limits: StoreLimits = {}, secret = this.#options.secret): Promise<Store> {
+  async connect(
+    name: string,
+    limits: StoreLimits = {},
+    secret = this.#options.secret,
+    transports: readonly Plugin<Transport>[] = [tcp({ listen: `${this.#host}:0` })],
+  ): Promise<Store> {
     const store = await createStore({
       name,
       security: secret == null ? this.#security : { secret, allowInsecure: false },
       master: masterClient({ endpoints: [this.masterEndpoint] }),
       rpc: rpc({ listen: [] }),
-      transports: [tcp({ listen: `${this.#host}:0` })],
+      transports,
       limits,
     })
     this.#stores.push(store)

@@ -45,7 +45,7 @@ export interface Native {
 }
 
 /** `kBindingVersion` of native/binding/addon.cc. */
-const BINDING_VERSION = 3
+const BINDING_VERSION = 4
 
 let loaded: Native | undefined
 
