@@ -97,6 +97,14 @@ export class ObjectBench implements AsyncDisposable {
     }
   }
 
+  /** How long it takes until the bytes of an object can be looked at, in µs; the p50. */
+  viewContender(): Contender {
+    return async durationMs => {
+      const sample = await measure(() => this.#view(), { durationMs })
+      return { ...sample, value: sample.p50Us ?? NaN }
+    }
+  }
+
   async get(batch: number): Promise<number> {
     const keys = Array.from({ length: batch }, () => this.#key(this.#nextKey++ % this.#keys))
     const into = this.#target.next(batch, this.#objectBytes)
@@ -116,6 +124,12 @@ export class ObjectBench implements AsyncDisposable {
     this.#target.region.close()
     await this.#store[Symbol.asyncDispose]()
     for (const part of this.#parts) await part[Symbol.asyncDispose]()
+  }
+
+  async #view(): Promise<number> {
+    using view = await this.#store.getView(this.#key(this.#nextKey++ % this.#keys))
+    if (view?.bytes[0] !== PATTERN || !view.valid) throw new Error('The view does not show what was put')
+    return 1
   }
 
   async #put(keys: readonly string[]): Promise<number> {

@@ -13,6 +13,8 @@ const BATCHES: ReadonlyArray<readonly [objectBytes: number, batches: readonly nu
   [32 * MIB, [1, 8]],
 ]
 const SHORT_SIZES_MAX = MIB
+/** A view takes the same time for any size. */
+const VIEW_MICROS_MAX = 200
 
 const TARGETS: readonly Target[] = [
   { over: 'ceiling', atLeast: 0.85 },
@@ -33,6 +35,15 @@ export const shmSuite: Suite = {
       const count = context.poolBytes / objectBytes
       await bench.load(objectBytes, count)
       await overTcp.load(objectBytes, count)
+      results.push(
+        await compare(context, {
+          name: `shm/getView/${sizeName(objectBytes)}`,
+          unit: 'µs (p50)',
+          better: 'less',
+          ours: bench.viewContender(),
+          targets: [{ atMost: VIEW_MICROS_MAX }],
+        }),
+      )
       for (const operation of ['get', 'put'] as const) {
         for (const batch of batches) {
           results.push(
