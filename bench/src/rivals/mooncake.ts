@@ -8,7 +8,7 @@ const WHEEL = 'mooncake-transfer-engine-non-cuda'
 const HOST = '127.0.0.1'
 
 /** Its faster mode here, though not its default: without a pool it connects anew for each transfer. */
-const ENV = { MC_TCP_ENABLE_CONNECTION_POOL: '1', GLOG_minloglevel: '2', MC_LOG_LEVEL: 'ERROR' }
+export const ENV = { MC_TCP_ENABLE_CONNECTION_POOL: '1', GLOG_minloglevel: '2', MC_LOG_LEVEL: 'ERROR' }
 
 export interface MooncakeSetting {
   readonly operation: 'get' | 'put' | 'exists'

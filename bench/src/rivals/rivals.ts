@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { Mooncake } from './mooncake.js'
 import { Redis } from './redis.js'
+import { TransferEngine } from './transfer-engine.js'
 
 export interface RivalsOptions {
   /** Whether an absent rival may be fetched from its package registry. */
@@ -15,6 +16,7 @@ export class Rivals implements AsyncDisposable {
   readonly #running: AsyncDisposable[] = []
   readonly #absences = new Map<string, string>()
   #mooncake: Promise<Mooncake | undefined> | undefined
+  #transferEngine: Promise<TransferEngine | undefined> | undefined
   #redis: Promise<Redis | undefined> | undefined
 
   constructor(options: RivalsOptions) {
@@ -34,6 +36,11 @@ export class Rivals implements AsyncDisposable {
   /** The real Mooncake: its master, its metadata server, and two of its Python stores. */
   mooncake(): Promise<Mooncake | undefined> {
     return (this.#mooncake ??= this.#start('mooncake', Mooncake))
+  }
+
+  /** The real Mooncake's transfer engine, with no store. */
+  transferEngine(): Promise<TransferEngine | undefined> {
+    return (this.#transferEngine ??= this.#start('transfer_engine_bench', TransferEngine))
   }
 
   redis(): Promise<Redis | undefined> {

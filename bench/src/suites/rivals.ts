@@ -41,6 +41,8 @@ async function runSize(
   objectBytes: number,
 ): Promise<Result[]> {
   const [redis, mooncake] = [await context.rivals.redis(), await context.rivals.mooncake()]
+  // It takes seconds a figure: where bytes count, not messages.
+  const engine = objectBytes === TARGET_BYTES ? await context.rivals.transferEngine() : undefined
   const count = Math.min(KEYS_MAX, context.poolBytes / objectBytes)
   for (const store of [bench, redis, mooncake]) await store?.load(objectBytes, count)
   const targets: Target[] =
@@ -64,6 +66,7 @@ async function runSize(
         rivals: {
           'redis-benchmark': redis?.benchmark(redisSetting),
           'redis (ioredis)': redis?.client(redisSetting),
+          'mooncake transfer engine': engine?.contender(batches),
           mooncake: mooncake?.contender(batches),
           'node:net': net.contender(setting),
         },
