@@ -1,4 +1,5 @@
 import { MooncakeError, type TierAllocation } from '@mooncake-ts/core'
+import { roundUp } from './io.js'
 
 /** What is known of a row. */
 export const RowState = {
@@ -72,7 +73,8 @@ export class ObjectRows {
   }
 
   allocationOf(row: number): TierAllocation {
-    return { id: this.#lives[row]! * ROW_SPAN + row, byteLength: this.byteLengths[row]! }
+    const byteLength = this.byteLengths[row]!
+    return { id: this.#lives[row]! * ROW_SPAN + row, byteLength, takenBytes: roundUp(byteLength) }
   }
 
   /** @throws ERR_INVALID_PARAMS for an allocation that is not held */

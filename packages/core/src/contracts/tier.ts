@@ -5,6 +5,8 @@ import type { CompletionStream } from './transfer.js'
 export interface TierAllocation {
   readonly id: number
   readonly byteLength: number
+  /** What it takes of the capacity, where that is not `byteLength`: tiers round up to their blocks. */
+  readonly takenBytes?: number
   /** Set by tiers with `directMemory`: the place itself, for transports and copies. */
   readonly slice?: Slice
 }

@@ -4,6 +4,8 @@ import type { BatchPlace, EvictionPolicy } from '@mooncake-ts/core'
 export interface OrderMember {
   readonly key: string
   readonly byteLength: number
+  /** What its eviction gives back. */
+  readonly takenBytes: number
   /** For the order. */
   slot: number
 }
@@ -37,7 +39,7 @@ export class EvictionOrder<M extends OrderMember> {
     const slot = this.#freeSlots.pop() ?? this.#members.length
     member.slot = slot
     this.#members[slot] = member
-    this.#evictableBytes += member.byteLength
+    this.#evictableBytes += member.takenBytes
     this.#policy.insert(slot, member, place)
   }
 
@@ -48,17 +50,17 @@ export class EvictionOrder<M extends OrderMember> {
   /** No victim until it is released. Not nested. */
   hold(member: M): void {
     this.#policy.hold(member.slot)
-    this.#evictableBytes -= member.byteLength
+    this.#evictableBytes -= member.takenBytes
   }
 
   release(member: M): void {
     this.#policy.release(member.slot)
-    this.#evictableBytes += member.byteLength
+    this.#evictableBytes += member.takenBytes
   }
 
   delete(member: M, { evicted, held }: { readonly evicted: boolean; readonly held: boolean }): void {
     this.#policy.remove(member.slot, evicted)
-    if (!held) this.#evictableBytes -= member.byteLength
+    if (!held) this.#evictableBytes -= member.takenBytes
     this.#members[member.slot] = undefined
     this.#freeSlots.push(member.slot)
   }

@@ -22,6 +22,11 @@ export class Holding {
     return this.allocation.byteLength
   }
 
+  /** What the tier has again when it is given back. */
+  get takenBytes(): number {
+    return this.allocation.takenBytes ?? this.allocation.byteLength
+  }
+
   /** Where the bytes are, in tiers with direct memory. */
   get slice(): Slice | undefined {
     return this.allocation.slice

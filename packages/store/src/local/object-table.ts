@@ -63,6 +63,11 @@ export class Replica implements OrderMember {
   get byteLength(): number {
     return this.object.byteLength
   }
+
+  /** What its eviction gives back. */
+  get takenBytes(): number {
+    return this.holding.takenBytes
+  }
 }
 
 /** What one tier holds. What is being read is held in its order: evicting it would free nothing. */

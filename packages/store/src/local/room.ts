@@ -185,7 +185,7 @@ export class Room {
       if (victim == null) break
       budget.left--
       objects++
-      bytes += victim.byteLength
+      bytes += victim.takenBytes
       this.#evictOne(victim)
     }
     if (objects > 0) this.#metrics.evicted(space.tier, objects, bytes)

@@ -42,20 +42,21 @@ export class TierSpace {
   }
 
   hold(allocation: TierAllocation): Holding {
-    this.#heldBytes += allocation.byteLength
-    return new Holding(this.tier, allocation, this.#giveBack)
+    const holding = new Holding(this.tier, allocation, this.#giveBack)
+    this.#heldBytes += holding.takenBytes
+    return holding
   }
 
-  #free({ allocation }: Holding): void {
-    this.#heldBytes -= allocation.byteLength
+  #free({ allocation, takenBytes }: Holding): void {
+    this.#heldBytes -= takenBytes
     const freeing = this.tier.free(allocation)
     if (freeing == null) {
       this.#onFreed()
       return
     }
-    this.#freeingBytes += allocation.byteLength
+    this.#freeingBytes += takenBytes
     const freed = (): void => {
-      this.#freeingBytes -= allocation.byteLength
+      this.#freeingBytes -= takenBytes
       this.#onFreed()
     }
     freeing.then(freed, freed)

@@ -3,7 +3,7 @@ import { lru } from '@mooncake-ts/store'
 import { expect } from 'chai'
 import type { Reservation } from '../../dist/local/tiered-backend.js'
 import { codeOf, Harness, NEVER, poisonTier, settled, thrownCode } from './support/harness.js'
-import { MapTier } from './support/tiers.js'
+import { BlockTier, MapTier } from './support/tiers.js'
 
 describe('TieredBackend: eviction', () => {
   it('evicts the least recently used first', async () => {
@@ -25,6 +25,19 @@ describe('TieredBackend: eviction', () => {
     await h.put('k8', 10)
     expect(h.evicted).to.deep.equal(['k0', 'k1', 'k2', 'k3'])
     expect(h.tiers[0]!.usedBytes).to.equal(50)
+  })
+
+  it('counts what objects take of a tier that rounds up, also while it is on its way back', async () => {
+    const tier = new BlockTier(100)
+    await using h = new Harness(() => [tier])
+    for (let i = 0; i < 10; i++) await h.put(`k${i}`, 1)
+    tier.hold = true
+    const waiting = h.wait(1)
+    await settled()
+    expect(h.evicted).to.deep.equal(['k0'])
+    tier.letGo()
+    ;(await waiting).abandon()
+    expect(h.evicted).to.deep.equal(['k0'])
   })
 
   it('leaves alone what is being read, and takes it when its readers have left', async () => {

@@ -140,3 +140,15 @@ export class MapTier extends BaseTier {
     if (this.hold) await new Promise<void>(resolve => this.#gates.push(resolve))
   }
 }
+
+/** One that rounds up to blocks of 10 bytes. */
+export class BlockTier extends MapTier {
+  override allocate(byteLength: number): TierAllocation | undefined {
+    const allocation = super.allocate(10 * Math.ceil(byteLength / 10))
+    return allocation && { ...allocation, byteLength, takenBytes: allocation.byteLength }
+  }
+
+  override free(allocation: TierAllocation): Promise<void> {
+    return super.free({ ...allocation, byteLength: allocation.takenBytes! })
+  }
+}
