@@ -9,7 +9,7 @@ import {
 import type { IoEngine, Ring } from '@mooncake-ts/io-uring'
 import type { Batch } from './batch.js'
 import type { DataFiles } from './data-files.js'
-import { stagedObjectBytes, type Group, type Segment } from './groups.js'
+import { Group, stagedObjectBytes, type Segment } from './groups.js'
 import { ioError, readError } from './io.js'
 import type { RegionSlots } from './region-slots.js'
 import type { Staging } from './staging.js'
@@ -102,14 +102,15 @@ export class DeviceQueue {
       this.#start(direction, group, staged)
     }
     this.#pumping = false
-    if (this.#first < this.#queued.length) return
-    this.#queued = []
+    // Not one by one, which would move all that wait each time.
+    if (this.#first < this.#queued.length / 2) return
+    this.#queued.splice(0, this.#first)
     this.#first = 0
   }
 
   #start(direction: Direction, group: Group, staged: Allocated | undefined): void {
     const end = (error?: unknown): void => {
-      this.#end(group, staged, error)
+      this.#end(direction, group, staged, error)
     }
     try {
       if (direction === 'read') this.#read(group, staged, end)
@@ -196,11 +197,17 @@ export class DeviceQueue {
     return bulk[this.#bulkTurn]!
   }
 
-  #end(group: Group, staged: Allocated | undefined, cause: unknown): void {
+  #end(direction: Direction, group: Group, staged: Allocated | undefined, cause: unknown): void {
     if (staged != null) this.#init.staging.release(staged)
     this.#inFlight--
-    const error = cause == null ? undefined : asMooncakeError(cause, 'ERR_IO')
-    for (const { job } of group.segments) job.endPart(error)
+    const { batch } = group.segments[0]!.job
+    if (cause != null && direction === 'read' && group.segments.length > 1 && !batch.signal.aborted) {
+      // One bad object must not make its neighbours bad: each by itself.
+      for (const segment of group.segments) this.#queued.push({ direction, group: Group.of(segment) })
+    } else {
+      const error = cause == null ? undefined : asMooncakeError(cause, 'ERR_IO')
+      for (const { job } of group.segments) job.endPart(error)
+    }
     this.#pump()
   }
 }

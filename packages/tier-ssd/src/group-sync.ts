@@ -27,7 +27,8 @@ export class GroupSync {
 
   /** Settles when none is in flight, whatever became of it. */
   async idle(): Promise<void> {
-    while (this.#running != null) await this.#running.catch(() => {})
+    const last = (): Promise<void> | undefined => this.#next ?? this.#running
+    for (let one = last(); one != null; one = last()) await one.catch(() => {})
   }
 
   async #after(running: Promise<void>): Promise<void> {

@@ -29,6 +29,12 @@ export class Group {
     this.offset = offset
   }
 
+  static of(segment: Segment): Group {
+    const group = new Group(segment.offset)
+    group.add(segment)
+    return group
+  }
+
   add(segment: Segment): void {
     this.segments.push(segment)
     this.deviceBytes += segment.directBytes + segment.stagedBytes
@@ -39,8 +45,6 @@ export class Group {
 export interface GroupLayout {
   readonly fileBytes: number
   readonly alignment: Alignment
-  /** Whether the device may reach into the slice. */
-  isDirect(job: Job): boolean
 }
 
 /** Cuts the jobs into parts, and puts together what lies together. */
@@ -48,7 +52,7 @@ export function groupsOf(jobs: readonly Job[], layout: GroupLayout): Group[] {
   const groups: Group[] = []
   let last: Group | undefined
   for (const job of jobs) {
-    const directBytes = layout.isDirect(job) ? floorTo(job.byteLength, layout.alignment.lengthBytes) : 0
+    const directBytes = job.isDirect ? floorTo(job.byteLength, layout.alignment.lengthBytes) : 0
     const wholeBytes = roundUp(job.byteLength, layout.alignment.lengthBytes)
     for (let done = 0; done < wholeBytes;) {
       const segment = segmentAt(job, done, directBytes, wholeBytes, layout.fileBytes)

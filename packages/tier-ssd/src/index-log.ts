@@ -214,7 +214,10 @@ export class IndexLog {
     const snapshot = indexFile(directory, sealed.at(-1)!.number + 1, true)
     await this.#beginFile(snapshot.number + 1)
     const unfinished = `${snapshot.path.slice(0, -'snapshot'.length)}tmp`
-    const bytes = await this.#writeSnapshot(sealed, unfinished)
+    const bytes = await this.#writeSnapshot(sealed, unfinished).catch(async (error: unknown) => {
+      await rm(unfinished, { force: true }) // It would keep the space that is missing.
+      throw error
+    })
     await install(directory, unfinished, snapshot.path)
     this.#files = [snapshot, ...this.#files.slice(sealed.length)]
     this.#wholeBytes = bytes + this.#endBytes

@@ -10,6 +10,8 @@ export class Job {
   readonly slice: Slice
   /** Of the object, in the range of the tier. */
   readonly offset: number
+  /** The device may reach into the slice. */
+  readonly isDirect: boolean
   /** Parts that have not ended, the one that looks at the checksum among them. */
   openParts = 0
   isPosted = false
@@ -17,12 +19,13 @@ export class Job {
   isSkipped = false
   error: Error | undefined
 
-  constructor(batch: Batch, index: number, row: number, offset: number, slice: Slice) {
+  constructor(batch: Batch, index: number, init: Pick<Job, 'row' | 'slice' | 'offset' | 'isDirect'>) {
     this.batch = batch
     this.index = index
-    this.row = row
-    this.offset = offset
-    this.slice = slice
+    this.row = init.row
+    this.slice = init.slice
+    this.offset = init.offset
+    this.isDirect = init.isDirect
   }
 
   get byteLength(): number {

@@ -33,7 +33,7 @@ const RETRY_MS = 1000
 /** Which objects are committed, on the disk and in the rows. */
 export class ObjectIndex {
   readonly #init: ObjectIndexInit
-  readonly #removals = new Set<Promise<void>>()
+  readonly #running = new Set<Promise<void>>()
   #log!: IndexLog
   #lastSerial = 0
   /** Aborted when the tier stops. */
@@ -74,17 +74,9 @@ export class ObjectIndex {
   async commit(row: number, identity: ObjectIdentity): Promise<void> {
     this.#assertOpen()
     assertIdentity(identity)
-    const { rows, files, syncCommits } = this.#init
-    if (rows.states[row] !== RowState.held)
+    if (this.#init.rows.states[row] !== RowState.held)
       throw new MooncakeError('ERR_INVALID_PARAMS', 'It was committed before')
-    const serial = ++this.#lastSerial
-    rows.states[row] = RowState.logged
-    rows.serials[row] = serial
-    const offset = rows.offsets[row]!
-    // The data first: whoever finds the record finds what it promises.
-    if (syncCommits) await files.sync(offset, identity.byteLength)
-    await this.#log.append(encodeAdd({ row, serial, offset, checksum: rows.checksums[row]!, identity }))
-    if (syncCommits) await this.#log.sync()
+    await this.#track(this.#add(row, identity))
   }
 
   /**
@@ -92,9 +84,7 @@ export class ObjectIndex {
    * outlives them would speak of those.
    */
   remove(row: number): Promise<void> {
-    const removal = this.#remove(row)
-    this.#removals.add(removal)
-    return removal.finally(() => this.#removals.delete(removal))
+    return this.#track(this.#remove(row))
   }
 
   /** What was found, once: it is the engine's from then on. */
@@ -105,8 +95,20 @@ export class ObjectIndex {
   /** Writes what is pending. */
   async close(): Promise<void> {
     this.#stopping.abort()
-    await Promise.allSettled(this.#removals)
+    await Promise.allSettled(this.#running)
     await this.#log.close()
+  }
+
+  async #add(row: number, identity: ObjectIdentity): Promise<void> {
+    const { rows, files, syncCommits } = this.#init
+    const serial = ++this.#lastSerial
+    rows.states[row] = RowState.logged
+    rows.serials[row] = serial
+    const offset = rows.offsets[row]!
+    // The data first: whoever finds the record finds what it promises.
+    if (syncCommits) await files.sync(offset, identity.byteLength)
+    await this.#log.append(encodeAdd({ row, serial, offset, checksum: rows.checksums[row]!, identity }))
+    if (syncCommits) await this.#log.sync()
   }
 
   async #remove(row: number): Promise<void> {
@@ -123,6 +125,11 @@ export class ObjectIndex {
         await clock.sleep(RETRY_MS, this.#stopping.signal).catch(() => {})
       }
     }
+  }
+
+  #track(running: Promise<void>): Promise<void> {
+    this.#running.add(running)
+    return running.finally(() => this.#running.delete(running))
   }
 
   #assertOpen(): void {

@@ -23,6 +23,8 @@ export interface ObjectIoInit {
   readonly rows: ObjectRows
   readonly queue: DeviceQueue
   readonly layout: GroupLayout
+  /** Whether the device may reach into a slice. @throws for memory that it cannot know */
+  readonly isDirect: (slice: Slice) => boolean
   readonly checksums: Checksums
   readonly logger: Logger
   readonly badObjects: Counter
@@ -112,7 +114,8 @@ export class ObjectIo {
     }
     if (direction === 'read' && rows.written[row] === 0 && allocation.byteLength > 0)
       throw new MooncakeError('ERR_INVALID_PARAMS', `${name}: the object has not been written`)
-    return new Job(batch, index, row, rows.offsets[row]!, slice)
+    const isDirect = this.#init.isDirect(slice)
+    return new Job(batch, index, { row, slice, offset: rows.offsets[row]!, isDirect })
   }
 
   readonly #reading: BatchWork = {

@@ -8,6 +8,7 @@ import {
   type MemoryProvider,
   type Metrics,
   type ObjectIdentity,
+  type Slice,
   type Startable,
   type Tier,
   type TierAllocation,
@@ -21,7 +22,6 @@ import { DataFiles, type Alignment } from './data-files.js'
 import { DeviceQueue } from './device-queue.js'
 import { TierDirectory } from './directory.js'
 import { BLOCK_BYTES } from './io.js'
-import type { Job } from './job.js'
 import { ObjectIndex } from './object-index.js'
 import { ObjectIo } from './object-io.js'
 import { ObjectRows, RowState } from './object-rows.js'
@@ -217,11 +217,8 @@ export class SsdTier implements Tier, Startable {
       name,
       rows: this.#rows,
       queue: new DeviceQueue({ name, engine, files, slots, staging, copyPool: memory.copyPool, queueDepth }),
-      layout: {
-        fileBytes: files.fileBytes,
-        isDirect: isDirect(files.alignment, slots),
-        alignment: files.alignment,
-      },
+      layout: { fileBytes: files.fileBytes, alignment: files.alignment },
+      isDirect: isDirect(files.alignment, slots),
       checksums: new Checksums(memory.copyPool),
       logger: this.#logger,
       badObjects: metrics.counter({
@@ -253,7 +250,7 @@ export class SsdTier implements Tier, Startable {
 }
 
 /** Whether the device may reach into a slice itself. */
-function isDirect({ memoryBytes }: Alignment, slots: RegionSlots): (job: Job) => boolean {
-  return ({ slice: { region, offset } }) =>
+function isDirect({ memoryBytes }: Alignment, slots: RegionSlots): (slice: Slice) => boolean {
+  return ({ region, offset }) =>
     memoryBytes === 1 || (offset % memoryBytes === 0 && slots.of(region).isPageAligned)
 }

@@ -41,6 +41,23 @@ describe('a disk that fails', () => {
     })
   }
 
+  it('reads neighbours of a bad object by themselves', async () => {
+    await bench.start()
+    const identities = Array.from({ length: 10 }, (_, i) => bench.identity(`key ${i}`, 3000))
+    const allocations: TierAllocation[] = []
+    for (const identity of identities) allocations.push(await bench.put(identity))
+    const badAt = 4 * 4096
+    bench.engine.fault = operation => {
+      const { offset, byteLength } = operation
+      return isData(operation) && offset <= badAt && badAt < offset + byteLength ? { result: EIO } : undefined
+    }
+    bench.engine.operations.length = 0
+    const completions = await bench.read(...allocations)
+    expect(completions.map(({ error }) => error == null)).to.deep.equal(identities.map((_, i) => i !== 4))
+    expect(bench.badObjects).to.equal(1)
+    expect(bench.engine.operations, 'all at once, then each').to.have.lengthOf(11)
+  })
+
   it('refuses a read for the moment, without calling the object bad', async () => {
     await bench.start()
     const allocation = await bench.put(bench.identity('a', 5000))
