@@ -1,3 +1,5 @@
+import { chmodSync, existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Contender } from '../harness/compare.js'
 import { Program } from '../harness/programs.js'
@@ -31,8 +33,11 @@ export class TransferEngine implements AsyncDisposable {
     this.#poolBytes = poolBytes
   }
 
+  /** Not the script in `bin`: that waits for the program as a child, and does not end it when it is ended. */
   static program(): string {
-    return cachePath('mooncake', 'bin', 'transfer_engine_bench')
+    const lib = cachePath('mooncake', 'lib')
+    const python = existsSync(lib) ? readdirSync(lib).find(name => name.startsWith('python')) : undefined
+    return join(lib, python ?? 'python', 'site-packages', 'mooncake', 'transfer_engine_bench')
   }
 
   static async install(): Promise<void> {
@@ -40,6 +45,7 @@ export class TransferEngine implements AsyncDisposable {
   }
 
   static async start(poolBytes: number): Promise<TransferEngine> {
+    chmodSync(TransferEngine.program(), 0o755) // As its own script does: a wheel need not say so.
     const target = new Program(TransferEngine.program(), ['-mode=target', ...flags(poolBytes)], {
       env: LOGGING_ENV,
       cwd: cachePath('mooncake'),
