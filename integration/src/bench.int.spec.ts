@@ -17,7 +17,7 @@ interface Result {
 }
 
 describe('npm run bench', function () {
-  this.timeout(120_000)
+  this.timeout(240_000)
 
   it('runs every suite, and writes its figures in the agreed form', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'mooncake-bench-'))
@@ -30,7 +30,7 @@ describe('npm run bench', function () {
         [main, '--short', '--json', json, '--html', html],
         {
           cwd: workspaceRoot,
-          timeoutMs: 100_000,
+          timeoutMs: 220_000,
         },
       )
       expect(code, stderr).to.equal(0)
