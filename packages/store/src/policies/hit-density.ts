@@ -99,7 +99,7 @@ export class HitDensityPolicy implements EvictionPolicy {
     const reuseClass = reuseClassOf(uses, place)
     this.#positions[slot] = this.#history.write(slot, this.#hashes[slot]!, reuseClass, uses)
     this.#groupOf[slot] = groupOf(reuseClass, 0)
-    this.#model.reached(this.#groupOf[slot]!)
+    this.#model.reached(this.#groupOf[slot])
   }
 
   /** One access later: each age bucket begins for one object at most. */
