@@ -57,8 +57,14 @@ describe('flags of the programs', function () {
     [
       'a tier that is not built',
       'mooncake_client',
-      [tiers({ type: 'DISK', capacity: 1 })],
+      [tiers({ type: 'ASCEND_NPU', capacity: 1 })],
       ['tiers/0/type', 'not built'],
+    ],
+    [
+      'a disk without a directory',
+      'mooncake_client',
+      [tiers({ type: 'DISK', capacity: 1 })],
+      ['tiers/0/storage_filepath', 'expected the directory'],
     ],
     [
       'capacity 0',
