@@ -23,7 +23,7 @@ class Model {
   ): string {
     const known = this.keys.get(key)
     if (known != null && generation < known.generation) return 'stale'
-    const served = [...(known?.segments.keys() ?? [])].some(other => !hidden.has(other))
+    const served = [...(known?.segments.keys() ?? [])].some(other => other !== segment && !hidden.has(other))
     if (ifAbsent && served && generation > known!.generation) return 'stale'
     if (known == null || generation > known.generation) {
       this.keys.set(key, { byteLength: generation * 10, generation, segments: new Map([[segment, stamp]]) })
@@ -224,7 +224,9 @@ describe('RouteTable', () => {
     expect(put(2, 3)).to.equal('stale')
     for (const silent of [0, 1]) table.segments.setState(silent, HIDDEN)
     expect(put(2, 7)).to.equal('ok')
-    expect(table.find('a')).to.deep.equal({ byteLength: 10, generation: 7, segments: [2] })
+    expect(put(2, 8)).to.equal('ok', 'evicted and put again, and its removal not told yet')
+    expect(put(2, 7)).to.equal('stale')
+    expect(table.find('a')).to.deep.equal({ byteLength: 10, generation: 8, segments: [2] })
   })
 
   it('limits the owners of a key, not their tiers', () => {

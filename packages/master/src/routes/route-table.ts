@@ -111,7 +111,8 @@ export class RouteTable {
 
   /**
    * Of puts that race, the one that comes first stays, whichever was numbered first: it may have been read
-   * already. Where only silent nodes have a value, the new one takes its place.
+   * already. Where only silent nodes have a value, or the reporting node itself had one, the new one takes its
+   * place.
    *
    * @param stamp the sequence number of the report, for `dropReplicas`
    * @param superseded gets the replicas that this one replaces
@@ -134,7 +135,7 @@ export class RouteTable {
     const known = entries.arena.generation(reference)
     if (generation < known) return 'stale'
     if (generation > known) {
-      if (ifAbsent === true && entries.hasState(reference, VISIBLE)) return 'stale'
+      if (ifAbsent === true && this.#isServedByOthers(reference, segment)) return 'stale'
       const text = probe.text()
       for (const old of entries.segmentsOf(reference))
         superseded.push({ key: text, segment: old, generation: known })
@@ -268,6 +269,16 @@ export class RouteTable {
     if (reference === ABSENT || !this.#entries.hasState(reference, DEAD)) return reference
     this.dropReplicas(reference, segment => this.segments.states[segment] === DEAD)
     return this.#referenceOf(probe)
+  }
+
+  /** Of its own replica the reporting node knows better: it has none, or it would not have taken another. */
+  #isServedByOthers(reference: number, segment: number): boolean {
+    const { segments } = this
+    if (!this.#entries.hasState(reference, VISIBLE)) return false
+    const owner = segments.owner(segment)
+    return this.#entries
+      .segmentsOf(reference)
+      .some(other => segments.states[other] === VISIBLE && segments.owner(other) !== owner)
   }
 
   #mayOwn(present: readonly number[], segment: number): boolean {
