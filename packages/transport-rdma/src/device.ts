@@ -56,6 +56,7 @@ export class Device {
   readonly #registering = new Map<number, (event: NativeEvent) => void>()
   readonly #endpoints = new Map<number, EndpointEntry>()
   readonly #operations = new Map<number, OnOperationEnd>()
+  #referenced = false
   #closed = false
 
   /** @throws ERR_IO with what the system refused */
@@ -229,7 +230,10 @@ export class Device {
 
   /** The event loop waits for operations and registrations, not for idle endpoints. */
   #reference(): void {
-    if (!this.#closed) this.#native.setReferenced(this.#operations.size + this.#registering.size > 0)
+    const wanted = this.#operations.size + this.#registering.size > 0
+    if (this.#closed || wanted === this.#referenced) return
+    this.#referenced = wanted
+    this.#native.setReferenced(wanted)
   }
 }
 

@@ -5,6 +5,7 @@ import { KIND_READ, KIND_WRITE, Order } from './native.js'
 import type { ResolvedOptions } from './options.js'
 import type { Registration } from './registrations.js'
 import type { RemoteDevice, Session } from './session.js'
+import { Status } from './status.js'
 
 /** A piece with what a link needs to post it. */
 export interface Posting {
@@ -75,6 +76,8 @@ export class Link {
   readonly #remotes: readonly RemoteDevice[]
   /** Which of them: the next one when this one cannot be reached. */
   #remote = 0
+  /** Something was moved since it was made. */
+  #worked = false
   #endpoint: EndpointHandle | undefined
   #making: Promise<void> | undefined
   /** Settles when both ends of what was closed or broke are at rest. */
@@ -166,7 +169,9 @@ export class Link {
   broke(why: string): void {
     if (this.#endpoint == null) return
     this.#deps.onBreak(this, why)
-    this.#remote = (this.#remote + 1) % this.#remotes.length
+    // A link that worked is made again as it was; one that did not may lead to a device that is out of reach.
+    if (!this.#worked) this.#remote = (this.#remote + 1) % this.#remotes.length
+    this.#worked = false
     this.pausedUntilMs = this.#deps.clock.nowMs() + this.#deps.options.devicePauseMs
     this.#take()
   }
@@ -219,6 +224,7 @@ export class Link {
   #end(id: number, posting: Posting, status: number): void {
     this.#postings.delete(id)
     this.#inflightBytes -= posting.piece.byteLength
+    this.#worked ||= status === Status.done
     this.usedMs = this.#deps.clock.nowMs()
     this.#deps.onEnd(this, posting, status)
   }
