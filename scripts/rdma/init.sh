@@ -29,6 +29,10 @@ $B mount -t 9p -o $P9,cache=loose,ro host /host || give_up "VM-NO-ROOT host"
 $B mount -t 9p -o $P9,cache=none out /out || give_up "VM-NO-ROOT out"
 $B mount -t tmpfs t /over
 $B mkdir /over/upper /over/work
+# Before the overlay is mounted: below it, an unpacked file would first be looked for on the host.
+top=/over/upper$($B cat /out/root)
+$B mkdir -p "$top"
+$B tar -x -C "$top" -f /out/programs.tar || give_up VM-NO-PROGRAMS
 $B mount -t overlay -o lowerdir=/host,upperdir=/over/upper,workdir=/over/work o /top || give_up "VM-NO-ROOT overlay"
 for tree in dev proc sys; do $B mount --rbind /$tree /top/$tree; done
 $B mkdir -p /dev/shm /dev/pts

@@ -21,6 +21,7 @@ export function judge({ status, interrupted, said, serial, limitS }) {
   }
   if (interrupted != null) fail(`was ended by ${interrupted}.`)
   if (serial.includes('VM-INSMOD-FAILED')) fail('could not load its modules.')
+  if (serial.includes('VM-NO-PROGRAMS')) fail('could not unpack the programs.')
   if (serial.includes('VM-NO-ROOT')) fail("could not mount the host's files.")
   const done = /^VM-DONE rc=(\d+)\s*$/m.exec(serial)
   if (done == null && TIMED_OUT.includes(status)) fail(`hung: it was ended after ${limitS} s.`)

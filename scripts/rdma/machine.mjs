@@ -9,6 +9,7 @@ import { follow } from './follow.mjs'
 import { findImage } from './image.mjs'
 import { judge } from './judge.mjs'
 import { findTools } from './tools.mjs'
+import { packPrograms } from './programs.mjs'
 
 const MEMORY_MIB = 1536
 const KILL_AFTER_S = 5
@@ -29,6 +30,8 @@ export async function runInMachine(command, { limitS, append = '', onOut }) {
     mkdirSync(join(share, 'out'))
     writeFileSync(join(share, 'command.sh'), script(command))
     writeFileSync(join(share, 'log'), '')
+    writeFileSync(join(share, 'root'), root)
+    await packPrograms(join(share, 'programs.tar'))
     const stopFollowing = follow(join(share, 'log'), process.stdout)
     const ended = await runQemu(image, share, { limitS, append })
     await stopFollowing()
