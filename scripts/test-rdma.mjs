@@ -15,7 +15,7 @@ await main(async () => {
       append: { type: 'string' },
       cmd: { type: 'string' },
       grep: { type: 'string', short: 'g' },
-      'limit-s': { type: 'string', default: '240' },
+      'limit-s': { type: 'string', default: '600' },
       vm: { type: 'boolean', default: false },
     },
   })
