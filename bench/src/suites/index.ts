@@ -1,5 +1,6 @@
 import type { Suite } from '../harness/suite.js'
 import { masterSuite } from './master.js'
+import { rdmaSuite } from './rdma.js'
 import { replaySuite } from './replay.js'
 import { rivalsSuite } from './rivals.js'
 import { rpcSuite } from './rpc.js'
@@ -16,6 +17,7 @@ export const SUITES: readonly Suite[] = [
   rpcSuite,
   masterSuite,
   ssdSuite,
+  rdmaSuite,
   replaySuite,
   rivalsSuite,
 ]
