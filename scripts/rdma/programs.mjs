@@ -37,7 +37,9 @@ export async function packPrograms(archive) {
 
 /** Folders of what workspaces and tests load, from what npm has noted. */
 function installed() {
-  const { packages } = JSON.parse(readFileSync(join(root, 'node_modules', '.package-lock.json'), 'utf8'))
+  const noted = join(root, 'node_modules', '.package-lock.json')
+  if (!existsSync(noted)) return []
+  const { packages } = JSON.parse(readFileSync(noted, 'utf8'))
   const found = new Set()
   const visit = (name, from) => {
     for (let folder = from; ; folder = dirname(folder)) {
