@@ -245,6 +245,7 @@ export class Node implements Startable {
     })
     this.#viewer = new Viewer({
       backend,
+      unannounced,
       memory,
       clock,
       router,

@@ -75,7 +75,7 @@ export class Reader {
       tried: new Set(),
     }))
     let left = await this.#readHere(reads, terms, emit)
-    for (const read of left) read.route = this.#init.router.cached(read.key)
+    for (const read of left) read.route = this.#init.router.promising(read.key)
     terms.deadline.signal.throwIfAborted()
     while (left.length > 0) {
       const routed = await this.#route(left, terms, emit)

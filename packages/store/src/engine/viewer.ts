@@ -6,6 +6,7 @@ import type { TieredBackend } from '../local/tiered-backend.js'
 import type { PeerClient } from '../peers/peer-client.js'
 import { PinKeeper } from '../peers/pin-keeper.js'
 import type { WireRegion } from '../peers/protocol.js'
+import type { Unannounced } from '../peers/unannounced.js'
 import type { Router } from '../routes/router.js'
 import type { Deadline } from './deadline.js'
 import { OpenViews } from './open-view.js'
@@ -16,6 +17,7 @@ const COPY_ATTEMPTS_MAX = 3
 
 export interface ViewerInit {
   readonly backend: TieredBackend
+  readonly unannounced: Unannounced
   readonly memory: MemoryProvider
   readonly clock: Clock
   readonly router: Router
@@ -51,6 +53,7 @@ export class Viewer {
     if (this.#views.size >= viewsMax) {
       throw new MooncakeError('ERR_OVERLOADED', `${viewsMax} views are open: dispose of some`)
     }
+    await this.#init.unannounced.answered([{ key }], deadline.signal)
     return (
       this.#viewHere(key) ?? (await this.#viewShared(key, deadline)) ?? (await this.#viewCopy(key, deadline))
     )

@@ -49,6 +49,16 @@ export class Router {
     return this.#cache.get(key, this.away)
   }
 
+  /**
+   * The cached route, if any of its nodes may answer: one that has failed lately is perhaps back under another
+   * address, which the directory knows.
+   */
+  promising(key: string): ReadRoute | undefined {
+    const route = this.cached(key)
+    const isDoubtful = route?.replicas.every(({ nodeId }) => this.suspects.has(nodeId)) === true
+    return isDoubtful && !this.away ? undefined : route
+  }
+
   /** Asks the directory and remembers the answer. @throws ERR_MASTER_UNAVAILABLE */
   async lookUp(keys: readonly string[], signal: AbortSignal): Promise<Array<ReadRoute | undefined>> {
     const routes = await this.#directory.readRoutes(keys, signal)

@@ -306,4 +306,21 @@ describe('Reader', () => {
       expect([code, endpoints.length, error == null]).to.deep.equal([code, asked, asked === 2])
     }
   })
+
+  it('asks the directory first where the cache knows only nodes that have failed lately', async () => {
+    await using harness = Harness.dram(1000)
+    const endpoints: string[] = []
+    const routes = [routeTo('a'), routeTo('a'), undefined, routeTo('b')]
+    const read = readerOn(
+      harness,
+      endpoint => {
+        endpoints.push(endpoint)
+        if (endpoint === 'a:1' && endpoints.length > 2) throw new MooncakeError('ERR_RPC_FAIL')
+        return { byteLength: 10 }
+      },
+      () => routes.shift(),
+    )
+    for (const key of ['k', 'l', 'k', 'l']) await read(key)
+    expect(endpoints).to.deep.equal(['a:1', 'a:1', 'a:1', 'b:1'])
+  })
 })
