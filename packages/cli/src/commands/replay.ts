@@ -7,7 +7,7 @@ import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import type { Flag } from '../flags/spec.js'
 import { TRANSPORT_FLAGS, transportEnvironment } from '../flags/transports.js'
 import { untilStopped } from '../process/run.js'
-import { programPath } from '../replay/child.js'
+import { programPath, START_TIMEOUT_MS } from '../replay/child.js'
 import { LOOPBACK, LocalCluster } from '../replay/cluster.js'
 import { Driver } from '../replay/driver.js'
 import { report, showProgress, type ReplayResult } from '../replay/report.js'
@@ -55,6 +55,13 @@ export const REPLAY_FLAGS: readonly Flag[] = [
     min: 1,
   },
   { name: 'concurrency', type: 'int', help: 'Requests under way at a time', default: 4, min: 1 },
+  {
+    name: 'start_timeout',
+    type: 'durationMs',
+    help: 'How long the master and each node may take to start',
+    default: START_TIMEOUT_MS,
+    min: 1,
+  },
   ...TRANSPORT_FLAGS,
   { name: 'json', type: 'string', help: 'File for the figures', default: '' },
   { name: 'keep', type: 'bool', help: 'Leave the cluster running and say how to talk to it', default: false },
@@ -104,7 +111,13 @@ async function replayInNewCluster(settings: Settings, argv: readonly string[]): 
   let outcome: DriverOutcome
   let readsByTier: Record<string, number> = {}
   {
-    await using cluster = await LocalCluster.start({ nodes, capacityBytes, ssd, env })
+    await using cluster = await LocalCluster.start({
+      nodes,
+      capacityBytes,
+      ssd,
+      env,
+      startTimeoutMs: Number(settings.start_timeout),
+    })
     const target = [`--host=${LOOPBACK}`, `--master_server_address=${cluster.masterEndpoint}`]
     outcome = await runDriver([...argv, ...target], stopping.signal)
     if (outcome.result != null) readsByTier = await cluster.countByTier('store_tier_reads_total')

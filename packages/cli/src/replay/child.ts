@@ -5,7 +5,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { MooncakeError } from '@mooncake-ts/core'
 
-const READY_TIMEOUT_MS = 30_000
+/** For a hang: a process that ends is noticed at once. An emulated machine takes half a minute for a node. */
+export const START_TIMEOUT_MS = 120_000
 const STOP_TIMEOUT_MS = 10_000
 
 export interface ServerOptions {
@@ -16,6 +17,8 @@ export interface ServerOptions {
   readonly env?: Readonly<Record<string, string>>
   /** What runs the program, e.g. `ip netns exec blue`. @defaultValue nothing */
   readonly wrapper?: readonly string[]
+  /** Until its `READY` line. @defaultValue 120,000 */
+  readonly startTimeoutMs?: number | undefined
 }
 
 /** How a process ended: by its exit code, or by a signal. */
@@ -59,7 +62,7 @@ export class ServerProcess {
     argv: readonly string[],
     options: ServerOptions,
   ): Promise<[server: ServerProcess, ready: Readonly<Record<string, string>>]> {
-    const { name, logDir, env, wrapper = [] } = options
+    const { name, logDir, env, wrapper = [], startTimeoutMs = START_TIMEOUT_MS } = options
     const logPath = join(logDir, `${name}.log`)
     const log = openSync(logPath, 'a')
     const [command, ...args] = [...wrapper, process.execPath, programPath(program), ...argv] as [
@@ -74,7 +77,7 @@ export class ServerProcess {
     closeSync(log)
     const server = new ServerProcess(name, logPath, child)
     try {
-      return [server, await server.#ready()]
+      return [server, await server.#ready(startTimeoutMs)]
     } catch (error) {
       await server.stop()
       throw error
@@ -106,11 +109,13 @@ export class ServerProcess {
     return status
   }
 
-  async #ready(): Promise<Record<string, string>> {
+  async #ready(timeoutMs: number): Promise<Record<string, string>> {
     const lines = createInterface({ input: this.#child.stdout! })
+    let late = false
     const timer = setTimeout(() => {
+      late = true
       lines.close()
-    }, READY_TIMEOUT_MS)
+    }, timeoutMs)
     try {
       for await (const line of lines) {
         if (line.startsWith('READY '))
@@ -126,7 +131,8 @@ export class ServerProcess {
       this.#child.stdout!.resume()
     }
     const tail = readFileSync(this.logPath, 'utf8').trim().split('\n').slice(-5).join('\n')
-    throw new MooncakeError('ERR_PLUGIN_START', `${this.name} did not start; its log ends with:\n${tail}`)
+    const how = late ? `did not start within ${timeoutMs / 1000} s` : 'did not start'
+    throw new MooncakeError('ERR_PLUGIN_START', `${this.name} ${how}; its log ends with:\n${tail}`)
   }
 }
 

@@ -16,6 +16,8 @@ export interface LocalClusterOptions {
   readonly ssd?: SsdTierOptions | undefined
   /** On top of the environment of this process, for all of them. */
   readonly env?: Readonly<Record<string, string>>
+  /** Of each of them. @defaultValue 120,000 */
+  readonly startTimeoutMs?: number
 }
 
 export interface SsdTierOptions {
@@ -45,7 +47,7 @@ export class LocalCluster implements AsyncDisposable {
   }
 
   static async start(options: LocalClusterOptions): Promise<LocalCluster> {
-    const { nodes, env = {} } = options
+    const { nodes, env = {}, startTimeoutMs } = options
     const logDir = await mkdtemp(join(tmpdir(), 'mooncake-'))
     const servers: ServerProcess[] = []
     try {
@@ -54,6 +56,7 @@ export class LocalCluster implements AsyncDisposable {
         name: 'master',
         logDir,
         env,
+        startTimeoutMs,
       })
       servers.push(master)
       const [masterEndpoint, adminEndpoint] = [ready.rpc!, ready.http!]
@@ -73,7 +76,12 @@ export class LocalCluster implements AsyncDisposable {
             `--tiered_backend_config=${await tiersOf(name, options)}`,
             ...common,
           ]
-          const [server, ready] = await ServerProcess.start('mooncake_client', argv, { name, logDir, env })
+          const [server, ready] = await ServerProcess.start('mooncake_client', argv, {
+            name,
+            logDir,
+            env,
+            startTimeoutMs,
+          })
           servers.push(server)
           if (ready.http != null) metricsEndpoints.push(ready.http)
         }),
