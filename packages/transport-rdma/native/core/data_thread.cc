@@ -30,6 +30,11 @@ constexpr auto kLookAgain = nanoseconds(200'000);
 constexpr auto kLookMax = milliseconds(10'000);
 // A window that opens just now may be seen half.
 constexpr int kMixedLooksMax = 3;
+// Until a device that refuses to ring the bell is asked again.
+constexpr int kBlindWaitMs = 10;
+
+// Why reading an event failed: nothing there is not an error.
+bool mayComeAgain(int error) { return error == EAGAIN || error == EINTR; }
 
 } // namespace
 
@@ -176,7 +181,7 @@ bool DataThread::runCommands() {
 }
 
 void DataThread::sleep() {
-  if (ibv_req_notify_cq(device_.cq(), 0) != 0) return;
+  const bool willRing = ibv_req_notify_cq(device_.cq(), 0) == 0;
   // What came between the last poll and the request rings no bell.
   if (pollCompletions()) return;
   sleeping_ = true;
@@ -189,7 +194,9 @@ void DataThread::sleep() {
   }
   sleeps_++;
   std::array<epoll_event, 4> events;
-  const int count = epoll_wait(epollFd_, events.data(), events.size(), waitMs(Clock::now()));
+  int wait = waitMs(Clock::now());
+  if (!willRing && (wait < 0 || wait > kBlindWaitMs)) wait = kBlindWaitMs;
+  const int count = epoll_wait(epollFd_, events.data(), events.size(), wait);
   sleeping_ = false;
   for (int i = 0; i < count; i++) {
     const int fd = events[i].data.fd;
@@ -197,11 +204,7 @@ void DataThread::sleep() {
       eventfd_t ignored;
       (void)!eventfd_read(wakeFd_, &ignored);
     } else if (fd == device_.channel()->fd) {
-      ibv_cq *cq;
-      void *tag;
-      unsigned taken = 0;
-      while (device_.verbs().getCqEvent(device_.channel(), &cq, &tag) == 0) taken++;
-      if (taken > 0) device_.verbs().ackCqEvents(device_.cq(), taken);
+      drainBell();
     } else {
       drainAsyncEvents();
     }
@@ -222,14 +225,44 @@ int DataThread::waitMs(TimePoint now) {
   return static_cast<int>(std::max<int64_t>(0, std::chrono::ceil<milliseconds>(next - now).count()));
 }
 
+void DataThread::drainBell() {
+  ibv_cq *cq;
+  void *tag;
+  unsigned taken = 0;
+  errno = 0;
+  while (device_.verbs().getCqEvent(device_.channel(), &cq, &tag) == 0) taken++;
+  const int error = errno;
+  if (taken > 0) device_.verbs().ackCqEvents(device_.cq(), taken);
+  if (!mayComeAgain(error)) unwatch(device_.channel()->fd);
+}
+
 void DataThread::drainAsyncEvents() {
   ibv_async_event event;
+  errno = 0;
   while (device_.verbs().getAsyncEvent(device_.context(), &event) == 0) {
     outbox_.add(Event{.kind = EventKind::async,
                       .subject = static_cast<uint32_t>(event.event_type),
                       .text = device_.verbs().eventTypeText(event.event_type)});
+    const bool fatal = event.event_type == IBV_EVENT_DEVICE_FATAL;
     device_.verbs().ackAsyncEvent(&event);
+    if (fatal) breakAllDown();
+    errno = 0;
   }
+  if (!mayComeAgain(errno)) unwatch(device_.context()->async_fd);
+}
+
+// A descriptor of a device that was removed is readable for ever, and fails for ever: the device is as good as dead.
+void DataThread::unwatch(int fd) {
+  epoll_ctl(epollFd_, EPOLL_CTL_DEL, fd, nullptr);
+  outbox_.add(Event{.kind = EventKind::async,
+                    .subject = static_cast<uint32_t>(IBV_EVENT_DEVICE_FATAL),
+                    .text = device_.verbs().eventTypeText(IBV_EVENT_DEVICE_FATAL)});
+  breakAllDown();
+}
+
+// A dead device may not even say that its work requests have ended: the limit of the drain does.
+void DataThread::breakAllDown() {
+  for (auto &[id, endpoint] : endpoints_) breakDown(*endpoint, IBV_WC_FATAL_ERR);
 }
 
 // ---- operations and their checks
@@ -347,18 +380,19 @@ void DataThread::onCompletion(const ibv_wc &completion) {
     breakDown(endpoint, completion.status);
     return;
   }
-  retireBefore(*pair, endpoint, number);
+  // One that has ended already, or never was, must not end those that are on their way.
+  const bool awaited = pair->awaits(number);
+  if (awaited) retireBefore(*pair, endpoint, number);
   if (completion.status != IBV_WC_SUCCESS) breakDown(endpoint, completion.status);
-  retire(*pair, endpoint, completion.status);
+  if (awaited) retire(*pair, endpoint, completion.status);
 }
 
 // One completion stands for the requests before it: those went well.
 void DataThread::retireBefore(QueuePair &pair, Endpoint &endpoint, uint32_t number) {
-  while (pair.retired != number && !pair.inFlight.empty()) retire(pair, endpoint, kDone);
+  while (pair.retired != number) retire(pair, endpoint, kDone);
 }
 
 void DataThread::retire(QueuePair &pair, Endpoint &endpoint, int32_t status) {
-  if (pair.inFlight.empty()) return;
   const Posted posted = pair.inFlight.front();
   pair.inFlight.pop_front();
   pair.retired = (pair.retired + 1) & kNumberMask;

@@ -51,7 +51,10 @@ private:
   bool runCommands();
   int waitMs(TimePoint now);
   void sleep();
+  void drainBell();
   void drainAsyncEvents();
+  void unwatch(int fd);
+  void breakAllDown();
   bool prepareLandings(std::string &problem);
 
   void accept(OperationOrder &order, std::vector<Check *> &checks);

@@ -52,6 +52,7 @@ struct QueuePair {
 
   uint32_t nextNumber() const { return (retired + static_cast<uint32_t>(inFlight.size())) & kNumberMask; }
   uint64_t idOf(uint32_t number) const { return static_cast<uint64_t>(serial) << 32 | number; }
+  bool awaits(uint32_t number) const { return ((number - retired) & kNumberMask) < inFlight.size(); }
   bool hasRoom() const { return inFlight.size() < depth; }
   bool drained() const { return inFlight.empty() && !receivePosted; }
 };

@@ -119,6 +119,16 @@ void testOutbox() {
   CHECK(rings == 2);
 }
 
+// A completion that comes twice, or too early, stands for nothing.
+void testAwaited() {
+  QueuePair pair;
+  pair.retired = kNumberMask;
+  CHECK(!pair.awaits(kNumberMask));
+  pair.inFlight.resize(2);
+  CHECK(pair.awaits(kNumberMask) && pair.awaits(0));
+  CHECK(!pair.awaits(1) && !pair.awaits(kNumberMask - 1));
+}
+
 // Where there is no RDMA: a sentence, and nothing that is left behind.
 void testWithoutDevice() {
   std::string problem;
@@ -142,6 +152,7 @@ int main() {
   testSpinBudget();
   testTasks();
   testOutbox();
+  testAwaited();
   testWithoutDevice();
   puts("ok");
 }
