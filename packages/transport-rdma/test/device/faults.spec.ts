@@ -10,6 +10,7 @@ import {
   codes,
   expose,
   held,
+  onlyInGuest,
   order,
   regionOf,
   run,
@@ -17,10 +18,12 @@ import {
   startPeer,
   system,
   systemLater,
+  NEEDS_GUEST,
 } from './support.js'
 
 describe('faults of peers and devices', function () {
   this.timeout(60_000)
+  before(NEEDS_GUEST, onlyInGuest)
   afterEach(cleanUp)
 
   it('a key of memory that the device refuses is a refused operation, and others of the batch go on', async () => {

@@ -9,16 +9,19 @@ import {
   codes,
   expose,
   held,
+  onlyInGuest,
   regionOf,
   run,
   secondRail,
   startNode,
   system,
   systemLater,
+  NEEDS_GUEST,
 } from './support.js'
 
 describe('several devices', function () {
   this.timeout(60_000)
+  before(NEEDS_GUEST, onlyInGuest)
   afterEach(cleanUp)
 
   async function rails() {

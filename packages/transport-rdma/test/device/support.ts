@@ -20,6 +20,17 @@ import type { RdmaOptions } from '../../dist/options.js'
 import { RdmaTransport } from '../../dist/transport.js'
 import type { PeerOrder, PeerReport, PlainWindow } from './peer-orders.js'
 
+/** In the virtual machine of `npm run test:rdma`. */
+export const inGuest = process.env.MOONCAKE_RDMA_GUEST === '1'
+
+/** Register as `before(NEEDS_GUEST, onlyInGuest)`: nobody's adapter is taken down. */
+export function onlyInGuest(this: Mocha.Context): void {
+  if (!inGuest) this.skip()
+}
+
+/** For whom it is skipped. */
+export const NEEDS_GUEST = 'breaks devices of the virtual machine: npm run test:rdma -- --vm'
+
 const cleanups: (() => unknown)[] = []
 
 /** Runs, last first, when the current test has ended. */
