@@ -1,6 +1,6 @@
 /** The tests that need RDMA devices, on those of the host or in a virtual machine. */
-import { copyFileSync, existsSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { mochaCommand, readTotals, runMocha } from '../lib/mocha.mjs'
 import { Refusal, root } from '../lib/steps.mjs'
 import { hostDevices } from './devices.mjs'
@@ -39,6 +39,8 @@ export async function runDeviceTests(specs, mochaArgs, { limitS = LIMIT_S, vm = 
 
   function keepTotals(folder) {
     const path = join(folder, 'totals.json')
-    if (existsSync(path)) copyFileSync(path, totalsPath)
+    if (!existsSync(path)) return
+    mkdirSync(dirname(totalsPath), { recursive: true })
+    copyFileSync(path, totalsPath)
   }
 }
