@@ -5,8 +5,8 @@ import { failure } from './support.js'
 describe('systemClock', () => {
   it('is monotonic, with fractions, beside wall time', async () => {
     const [before, wall] = [systemClock.nowMs(), Date.now()]
-    await systemClock.sleep(2)
-    expect(systemClock.nowMs() - before).to.be.at.least(1.5)
+    await systemClock.sleep(20)
+    expect(systemClock.nowMs() - before).to.be.at.least(18) // A timer may be early by what its loop's clock is behind.
     expect(systemClock.wallMs()).to.be.within(wall, wall + 60_000)
   })
 
