@@ -55,6 +55,7 @@ describe('a store with a slow tier', () => {
     await until(() => client.directoryState === 'away')
     await cluster.restartMaster()
     await until(() => cluster.master.stats().keyCount === OBJECTS, { deadlineMs: 10_000 })
+    await until(() => client.directoryState === 'connected', { deadlineMs: 10_000 })
     expect(await client.removeMany(keys)).to.satisfy((removed: boolean[]) => removed.every(Boolean))
     await until(() => slow.usedBytes === 0)
     expect((await client.existsMany(keys)).some(Boolean)).to.equal(false)
