@@ -91,6 +91,7 @@ describe('dram, prefault', () => {
   })
 
   it('stops in the middle of it: the Region is closed, and at rest when stop settles', async () => {
+    const before = memoryStats().liveRegions
     const bench = new Bench({ capacityBytes: gib(512) })
     const starting = bench.host.start()
     await until(() => bench.regions.length === 1)
@@ -98,11 +99,12 @@ describe('dram, prefault', () => {
     await starting
     await bench.host.stop()
     expect(bench.regions[0]!.closed).to.equal(true)
-    expect(memoryStats().liveRegions).to.equal(0)
+    expect(memoryStats().liveRegions).to.be.at.most(before)
     expect(bench.lines).to.have.length(1)
   })
 
   it('gives up when the start is given up', async () => {
+    const before = memoryStats().liveRegions
     const bench = new Bench({ capacityBytes: gib(512) })
     const enough = new AbortController()
     const starting = bench.host.start(enough.signal)
@@ -110,7 +112,8 @@ describe('dram, prefault', () => {
     enough.abort(new MooncakeError('ERR_SHUTTING_DOWN', 'enough'))
     await rejectsWith(starting, 'ERR_SHUTTING_DOWN')
     await bench.host.stop()
-    expect(memoryStats().liveRegions).to.equal(0)
+    expect(bench.regions[0]!.closed).to.equal(true)
+    expect(memoryStats().liveRegions).to.be.at.most(before)
   })
 
   it('does not start where the pages cannot be had', async () => {

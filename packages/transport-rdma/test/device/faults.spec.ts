@@ -72,7 +72,9 @@ describe('faults of peers and devices', function () {
     const counts = codes(await running)
     expect(performance.now() - killed).to.be.below(10_000)
     expect(counts.ERR_TRANSFER_FAIL).to.be.above(0)
-    expect((counts.OK ?? 0) + counts.ERR_TRANSFER_FAIL!).to.equal(256)
+    // A dying process may lose its memory registration before its queue pair: then a write is refused.
+    const ended = (counts.OK ?? 0) + counts.ERR_TRANSFER_FAIL! + (counts.ERR_ACCESS_DENIED ?? 0)
+    expect(ended).to.equal(256)
     await until(() => held(a, 'rxe0').pairs === 0)
     local.close()
     await until(() => held(a, 'rxe0').regions <= before.regions + 1)
