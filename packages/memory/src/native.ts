@@ -1,7 +1,5 @@
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { MooncakeError } from '@mooncake-ts/core'
+import { loadAddon } from '@mooncake-ts/core'
 
 /** Small batches answer at once, large ones by a promise. */
 export interface NativeCopyPool {
@@ -54,31 +52,13 @@ let loaded: Native | undefined
  * @throws ERR_NATIVE_MISSING, ERR_NATIVE_VERSION_MISMATCH
  */
 export function native(): Native {
-  loaded ??= load()
+  loaded ??= loadAddon<Native>({
+    moduleUrl: import.meta.url,
+    nodeGypBuild: createRequire(import.meta.url)('node-gyp-build') as (packageRoot: string) => unknown,
+    packageName: '@mooncake-ts/memory',
+    versionOf: addon => addon.bindingVersion,
+    version: BINDING_VERSION,
+    needs: 'Linux and a C++20 compiler',
+  })
   return loaded
-}
-
-function load(): Native {
-  const packageRoot = join(dirname(fileURLToPath(import.meta.url)), '..')
-  const require = createRequire(import.meta.url)
-  let addon: Native
-  try {
-    const loadAddon = require('node-gyp-build') as (directory: string) => Native
-    addon = loadAddon(packageRoot)
-  } catch (cause) {
-    const tried = [join(packageRoot, 'build', 'Release'), join(packageRoot, 'prebuilds')].join(' and ')
-    throw new MooncakeError(
-      'ERR_NATIVE_MISSING',
-      `No binary of @mooncake-ts/memory for ${process.platform}-${process.arch} could be loaded from ${tried}. ` +
-        'Run `npm run build:native -w @mooncake-ts/memory` to build one; it needs a C++20 compiler.',
-      { cause },
-    )
-  }
-  if (addon.bindingVersion !== BINDING_VERSION) {
-    throw new MooncakeError(
-      'ERR_NATIVE_VERSION_MISMATCH',
-      `The binary of @mooncake-ts/memory has version ${addon.bindingVersion}, this code needs ${BINDING_VERSION}.`,
-    )
-  }
-  return addon
 }

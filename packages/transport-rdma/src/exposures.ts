@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import {
+  assertSlice,
   MooncakeError,
   type Exposure,
   type ExposeOptions,
@@ -48,8 +49,7 @@ export class Exposures {
 
   /** @throws ERR_SLICE_OUT_OF_BOUNDS, ERR_REGION_CLOSED, ERR_OVERLOADED */
   expose(region: Region, { offset, byteLength, access }: ExposeOptions, endpoint: string): Exposure {
-    if (region.closed) throw new MooncakeError('ERR_REGION_CLOSED')
-    assertWithin(region, offset, byteLength)
+    assertSlice({ region, offset, byteLength })
     const token = randomBytes(TOKEN_BYTES)
     const slot = this.#table.add(token, region.handle, offset, byteLength, ACCESS[access])
     if (slot < 0)
@@ -98,13 +98,4 @@ export class Exposures {
     if (entries?.size === 0) this.#byRegion.delete(region)
     if (entry.registration != null) this.#registrations.release(entry.registration)
   }
-}
-
-/** @throws ERR_SLICE_OUT_OF_BOUNDS */
-export function assertWithin(region: Region, offset: number, byteLength: number): void {
-  const valid =
-    Number.isSafeInteger(offset) && Number.isSafeInteger(byteLength) && offset >= 0 && byteLength >= 0
-  if (valid && offset <= region.byteLength && byteLength <= region.byteLength - offset) return
-  const message = `${byteLength} bytes at ${offset} are not inside a region of ${region.byteLength} bytes`
-  throw new MooncakeError('ERR_SLICE_OUT_OF_BOUNDS', message)
 }

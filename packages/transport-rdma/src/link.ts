@@ -1,17 +1,10 @@
 import { MooncakeError, type Clock } from '@mooncake-ts/core'
 import type { Device, EndpointHandle, Registered } from './device.js'
-import type { Piece } from './job.js'
+import type { Piece } from './piece.js'
 import { KIND_READ, KIND_WRITE, Order } from './native.js'
 import type { ResolvedOptions } from './options.js'
-import type { Registration } from './registrations.js'
 import type { RemoteDevice, Session } from './session.js'
 import { Status } from './status.js'
-
-/** A piece with what a link needs to post it. */
-export interface Posting {
-  readonly piece: Piece
-  readonly registration: Registration
-}
 
 export interface LinkDeps {
   readonly options: ResolvedOptions
@@ -20,7 +13,7 @@ export interface LinkDeps {
   /** Told why a link broke, or could not be made. */
   readonly onBreak: (link: Link, why: string) => void
   /** Nothing touches the local slice of the piece; for a failure also not the remote one, as far as can be known. */
-  readonly onEnd: (link: Link, posting: Posting, status: number) => void
+  readonly onEnd: (link: Link, piece: Piece, status: number) => void
 }
 
 /** The links of a transport, of which idle ones are closed when there are too many. */
@@ -83,7 +76,7 @@ export class Link {
   /** Settles when both ends of what was closed or broke are at rest. */
   #closing: Promise<void> = Promise.resolve()
   #up = false
-  readonly #postings = new Map<number, Posting>()
+  readonly #inFlight = new Map<number, Piece>()
   #inflightBytes = 0
 
   /** @param remotes in the order in which they are tried, at least one */
@@ -103,7 +96,7 @@ export class Link {
   }
 
   get idle(): boolean {
-    return this.#up && this.#postings.size === 0
+    return this.#up && this.#inFlight.size === 0
   }
 
   /** Its endpoint, as the peer and the session name it. */
@@ -126,14 +119,13 @@ export class Link {
   }
 
   /** It is up, and every registration has this device. */
-  post(postings: readonly Posting[]): void {
-    const fields = new Float64Array(postings.length * Order.fields)
-    postings.forEach((posting, i) => {
-      const { piece, registration } = posting
+  post(pieces: readonly Piece[]): void {
+    const fields = new Float64Array(pieces.length * Order.fields)
+    pieces.forEach((piece, i) => {
       const id = this.device.onOperation(status => {
-        this.#end(id, posting, status)
+        this.#end(id, piece, status)
       })
-      this.#postings.set(id, posting)
+      this.#inFlight.set(id, piece)
       this.#inflightBytes += piece.byteLength
       piece.attempts++
       describe(
@@ -141,22 +133,22 @@ export class Link {
         i * Order.fields,
         id,
         this.#endpoint!.id,
-        posting,
-        registration.byDevice.get(this.device)!,
+        piece,
+        piece.registration.byDevice.get(this.device)!,
       )
     })
     this.usedMs = this.#deps.clock.nowMs()
-    this.device.submit(fields, postings.length)
+    this.device.submit(fields, pieces.length)
   }
 
   /** Takes back what is not posted; what is, ends by itself. */
   cancel(matches: (piece: Piece) => boolean): void {
-    const ids = [...this.#postings].filter(([, { piece }]) => matches(piece)).map(([id]) => id)
+    const ids = [...this.#inFlight].filter(([, piece]) => matches(piece)).map(([id]) => id)
     if (ids.length > 0) this.device.cancel(ids)
   }
 
   carries(matches: (piece: Piece) => boolean): boolean {
-    for (const { piece } of this.#postings.values()) if (matches(piece)) return true
+    for (const piece of this.#inFlight.values()) if (matches(piece)) return true
     return false
   }
 
@@ -221,12 +213,12 @@ export class Link {
     this.#closing = Promise.all([this.#closing, endpoint.closed, there]).then(() => {})
   }
 
-  #end(id: number, posting: Posting, status: number): void {
-    this.#postings.delete(id)
-    this.#inflightBytes -= posting.piece.byteLength
+  #end(id: number, piece: Piece, status: number): void {
+    this.#inFlight.delete(id)
+    this.#inflightBytes -= piece.byteLength
     this.#worked ||= status === Status.done
     this.usedMs = this.#deps.clock.nowMs()
-    this.#deps.onEnd(this, posting, status)
+    this.#deps.onEnd(this, piece, status)
   }
 }
 
@@ -235,17 +227,17 @@ function describe(
   at: number,
   id: number,
   endpoint: number,
-  { piece, registration }: Posting,
+  { operation, key, registration, offset, byteLength }: Piece,
   { id: registered }: Registered,
 ): void {
-  const { op, key } = piece.operation
+  const { op } = operation
   fields[at + Order.id] = id
   fields[at + Order.endpoint] = endpoint
   fields[at + Order.kind] = op.kind === 'read' ? KIND_READ : KIND_WRITE
   fields[at + Order.registration] = registered
-  fields[at + Order.localOffset] = op.local.offset + piece.offset - registration.offset
-  fields[at + Order.byteLength] = piece.byteLength
-  fields[at + Order.remoteOffset] = op.remote.offset + piece.offset
+  fields[at + Order.localOffset] = op.local.offset + offset - registration.offset
+  fields[at + Order.byteLength] = byteLength
+  fields[at + Order.remoteOffset] = op.remote.offset + offset
   fields[at + Order.wholeOffset] = op.remote.offset
   fields[at + Order.wholeBytes] = op.local.byteLength
   fields[at + Order.slot] = key.slot

@@ -2,12 +2,14 @@ import { createServer, type Server, type Socket } from 'node:net'
 import {
   asMooncakeError,
   assertMayBind,
+  formatHostPort,
   MooncakeError,
+  outwardHost,
+  parseHostPort,
   type Clock,
   type Logger,
   type Security,
 } from '@mooncake-ts/core'
-import { advertisedHost, formatEndpoint, parseEndpoint } from './control/address.js'
 import { ControlConnection } from './control/connection.js'
 import { greetAsServer } from './control/handshake.js'
 import type { Device } from './device.js'
@@ -43,7 +45,7 @@ export class Listener {
 
   /** @throws ERR_INSECURE_BIND, ERR_ADDRESS_IN_USE, ERR_IO */
   static async open(deps: ListenerDeps): Promise<Listener> {
-    const { host, port } = parseEndpoint(deps.options.listen)
+    const { host, port } = parseHostPort(deps.options.listen)
     assertMayBind(deps.security, host)
     const server = createServer()
     await new Promise<void>((resolve, reject) => {
@@ -56,8 +58,8 @@ export class Listener {
       server.listen(port, host, resolve)
     })
     const address = server.address() as { readonly port: number }
-    const advertised = deps.options.advertiseHost ?? advertisedHost(host)
-    return new Listener(server, formatEndpoint({ host: advertised, port: address.port }), deps)
+    const advertised = deps.options.advertiseHost ?? outwardHost(host)
+    return new Listener(server, formatHostPort({ host: advertised, port: address.port }), deps)
   }
 
   get linkCount(): number {

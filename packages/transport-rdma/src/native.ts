@@ -1,7 +1,5 @@
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { MooncakeError } from '@mooncake-ts/core'
+import { loadAddon } from '@mooncake-ts/core'
 
 /** `kDevicesMax` of native/core/window_table.h: places in the keys of a window. */
 export const DEVICES_MAX = 8
@@ -134,27 +132,13 @@ let loaded: Native | undefined
  * @throws ERR_NATIVE_MISSING, ERR_NATIVE_VERSION_MISMATCH
  */
 export function native(): Native {
-  loaded ??= load(join(dirname(fileURLToPath(import.meta.url)), '..'))
+  loaded ??= loadAddon<Native>({
+    moduleUrl: import.meta.url,
+    nodeGypBuild: createRequire(import.meta.url)('node-gyp-build') as (packageRoot: string) => unknown,
+    packageName: '@mooncake-ts/transport-rdma',
+    versionOf: addon => addon.abi,
+    version: ABI,
+    needs: 'Linux, a C++20 compiler and libibverbs-dev (headers only)',
+  })
   return loaded
-}
-
-function load(packageRoot: string): Native {
-  const require = createRequire(import.meta.url)
-  let addon: Native
-  try {
-    addon = (require('node-gyp-build') as (root: string) => Native)(packageRoot)
-  } catch (cause) {
-    const platform = `${process.platform}-${process.arch}`
-    throw new MooncakeError(
-      'ERR_NATIVE_MISSING',
-      `@mooncake-ts/transport-rdma has no binary for ${platform}: looked in ${packageRoot} under build/Release and prebuilds. ` +
-        'It runs on Linux; install libibverbs-dev (headers only) and build it with `npm run build:native`',
-      { cause },
-    )
-  }
-  if (addon.abi === ABI) return addon
-  throw new MooncakeError(
-    'ERR_NATIVE_VERSION_MISMATCH',
-    `The binary of @mooncake-ts/transport-rdma in ${packageRoot} has interface ${addon.abi}, the JavaScript ${ABI}: build or install it again`,
-  )
 }

@@ -1,5 +1,4 @@
-import { KIB, MIB, MooncakeError } from '@mooncake-ts/core'
-import { parseEndpoint } from './control/address.js'
+import { KIB, MIB, MooncakeError, parseHostPort } from '@mooncake-ts/core'
 import { DEVICES_MAX } from './native.js'
 
 /** Every field may be left out. */
@@ -159,7 +158,7 @@ export function resolveOptions(options: RdmaOptions): ResolvedOptions {
   ) {
     throw invalid(`deviceNames must be at most ${DEVICES_MAX} different names`)
   }
-  parseEndpoint(resolved.listen)
+  parseHostPort(resolved.listen)
   return resolved
 }
 

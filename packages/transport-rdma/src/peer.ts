@@ -1,11 +1,10 @@
-import { asMooncakeError, MooncakeError, type Clock, type Logger } from '@mooncake-ts/core'
+import { asMooncakeError, MooncakeError, type Batch, type Clock, type Logger } from '@mooncake-ts/core'
 import type { Device } from './device.js'
 import type { DeviceHealth } from './devices.js'
-import type { Job, Piece } from './job.js'
-import { Link, type LinkStore, type Posting } from './link.js'
+import type { Piece } from './piece.js'
+import { Link, type LinkStore } from './link.js'
 import type { TransportMetrics } from './metrics.js'
 import type { ResolvedOptions } from './options.js'
-import type { Registration } from './registrations.js'
 import type { RemoteDevice, Session } from './session.js'
 import { isWorthRetrying, Status, statusText } from './status.js'
 
@@ -18,7 +17,6 @@ export interface PeerDeps {
   readonly health: DeviceHealth
   readonly store: LinkStore
   readonly openSession: () => Promise<Session>
-  readonly registrationOf: (piece: Piece) => Registration
 }
 
 /** Another transport, seen from here: its control connection, and a link for each device that both ends can use. */
@@ -73,19 +71,19 @@ export class Peer {
   }
 
   /** Takes back what is not posted. */
-  takeBack(job: Job): void {
+  takeBack(batch: Batch): void {
     for (const piece of this.#waiting) {
-      if (piece.operation.job !== job) continue
+      if (piece.operation.batch !== batch) continue
       this.#waiting.delete(piece)
       piece.operation.takeBack()
     }
-    for (const link of this.#links) link.cancel(piece => piece.operation.job === job)
+    for (const link of this.#links) link.cancel(piece => piece.operation.batch === batch)
   }
 
   /** The only way to stop what is posted. Others' pieces on those links are tried again. */
-  closeLinksOf(job: Job): void {
+  closeLinksOf(batch: Batch): void {
     for (const link of this.#links) {
-      if (link.carries(piece => piece.operation.job === job)) link.close()
+      if (link.carries(piece => piece.operation.batch === batch)) link.close()
     }
   }
 
@@ -124,7 +122,7 @@ export class Peer {
   async #run(pieces: readonly Piece[]): Promise<void> {
     try {
       const links = await this.#usableLinks()
-      const registrations = pieces.flatMap(piece => this.#deps.registrationOf(piece).pending ?? [])
+      const registrations = pieces.flatMap(({ registration }) => registration.pending ?? [])
       if (registrations.length > 0) await Promise.all(registrations)
       this.#post(
         pieces.filter(piece => this.#waiting.delete(piece)),
@@ -230,17 +228,17 @@ export class Peer {
   }
 
   #post(pieces: readonly Piece[], links: readonly Link[]): void {
-    const batches = new Map<Link, Posting[]>()
+    const batches = new Map<Link, Piece[]>()
     const loads = new Map(links.map(link => [link, link.inflightBytes]))
     for (const piece of pieces) {
-      if (piece.operation.job.signal.aborted) {
+      if (piece.operation.batch.signal.aborted) {
         piece.operation.takeBack()
         continue
       }
-      const registration = this.#deps.registrationOf(piece)
-      const link = this.#choose(piece, registration, links, loads)
+      const link = this.#choose(piece, links, loads)
       if (link == null) {
-        const reason = registration.error?.message ?? 'no device is left that both ends know the memory by'
+        const reason =
+          piece.registration.error?.message ?? 'no device is left that both ends know the memory by'
         const error = new MooncakeError('ERR_TRANSFER_FAIL', `The bytes could not be moved: ${reason}`)
         this.#deps.metrics.failed(error)
         piece.operation.settle(error)
@@ -248,24 +246,19 @@ export class Peer {
       }
       loads.set(link, loads.get(link)! + piece.byteLength)
       const batch = batches.get(link)
-      if (batch == null) batches.set(link, [{ piece, registration }])
-      else batch.push({ piece, registration })
+      if (batch == null) batches.set(link, [piece])
+      else batch.push(piece)
     }
     for (const [link, batch] of batches) link.post(batch)
   }
 
   /** The one with the least in flight, of those near the memory if there are any. */
-  #choose(
-    piece: Piece,
-    { byDevice }: Registration,
-    links: readonly Link[],
-    loads: ReadonlyMap<Link, number>,
-  ): Link | undefined {
+  #choose(piece: Piece, links: readonly Link[], loads: ReadonlyMap<Link, number>): Link | undefined {
     const refused = this.#refusals.get(piece)
     let best: Link | undefined
     let bestNear = false
     for (const link of links) {
-      const registered = byDevice.get(link.device)
+      const registered = piece.registration.byDevice.get(link.device)
       if (registered == null || refused?.has(link.device) === true) continue
       const near = registered.numaNode === link.device.port.numaNode || link.device.port.numaNode < 0
       const better =
@@ -277,7 +270,7 @@ export class Peer {
     return best
   }
 
-  #onEnd(link: Link, { piece }: Posting, status: number): void {
+  #onEnd(link: Link, piece: Piece, status: number): void {
     const { operation } = piece
     if (status === Status.done) {
       this.#deps.metrics.moved(operation.op.kind, piece.byteLength)
@@ -299,7 +292,7 @@ export class Peer {
     await link.closing
     const message = `The bytes could not be moved over ${link.device.name}: ${statusText(status)}`
     if (status === Status.remoteAccess) this.#settle(piece, new MooncakeError('ERR_ACCESS_DENIED', message))
-    else if (piece.operation.job.signal.aborted) piece.operation.takeBack()
+    else if (piece.operation.batch.signal.aborted) piece.operation.takeBack()
     else if (
       !isWorthRetrying(status) ||
       piece.attempts > this.#deps.options.retriesMax ||

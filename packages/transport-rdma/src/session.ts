@@ -1,6 +1,5 @@
 import { connect } from 'node:net'
-import { asMooncakeError, MooncakeError, type Clock, type Security } from '@mooncake-ts/core'
-import { parseEndpoint } from './control/address.js'
+import { asMooncakeError, MooncakeError, parseHostPort, type Clock, type Security } from '@mooncake-ts/core'
 import { ControlConnection, type Message } from './control/connection.js'
 import { bytesOf, integerOf, textOf } from './control/fields.js'
 import { greetAsClient } from './control/handshake.js'
@@ -110,7 +109,7 @@ export class Session {
 export async function openSession(endpoint: string, deps: SessionDeps): Promise<Session> {
   const { clock, security, connectTimeoutMs, signal } = deps
   signal.throwIfAborted()
-  const { host, port } = parseEndpoint(endpoint)
+  const { host, port } = parseHostPort(endpoint)
   const connection = new ControlConnection(connect({ host, port }))
   using timer = clock.after(connectTimeoutMs, () => {
     const message = `${endpoint} did not answer within ${connectTimeoutMs} ms`

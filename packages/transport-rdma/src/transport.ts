@@ -1,8 +1,13 @@
 import {
   asMooncakeError,
+  assertTransferOp,
+  BatchesInFlight,
+  BatchOperation,
   MooncakeError,
+  parseHostPort,
+  type Batch,
+  type BatchCarrier,
   type Clock,
-  type Completion,
   type CompletionStream,
   type Exposure,
   type ExposeOptions,
@@ -14,21 +19,20 @@ import {
   type Startable,
   type TransferOp,
   type Transport,
+  type WindowKind,
 } from '@mooncake-ts/core'
-import { setMaxListeners } from 'node:events'
-import { Observable, type Subscriber } from 'rxjs'
-import { parseEndpoint } from './control/address.js'
 import type { Device } from './device.js'
 import { DeviceHealth, openDevices } from './devices.js'
 import { Exposures } from './exposures.js'
-import { assertValid, cut, Job, Operation, type Piece } from './job.js'
+import { decodeKey } from './key.js'
 import { LinkStore } from './link.js'
 import { Listener } from './listener.js'
 import { TransportMetrics } from './metrics.js'
 import { native, type DeviceStats } from './native.js'
 import { resolveOptions, type RdmaOptions, type ResolvedOptions } from './options.js'
 import { Peer } from './peer.js'
-import { Registrations, type Registration } from './registrations.js'
+import { cut, type Piece } from './piece.js'
+import { Registrations } from './registrations.js'
 import { openSession } from './session.js'
 
 export interface TransportDeps {
@@ -38,6 +42,7 @@ export interface TransportDeps {
   readonly security: Security
 }
 
+const RDMA_WINDOWS: WindowKind = { scheme: 'rdma', isKey: key => decodeKey(key) != null }
 /** How often idle and stalled links are looked for. */
 const SWEEPS_PER_LIMIT = 4
 
@@ -62,20 +67,18 @@ export class RdmaTransport implements Transport, Startable {
   readonly #deps: TransportDeps
   readonly #metrics: TransportMetrics
   readonly #peers = new Map<string, Peer>()
-  readonly #registrations = new WeakMap<Operation, Registration>()
-  /** Batches that have not ended. */
-  readonly #jobs = new Set<Job>()
+  readonly #batches: BatchesInFlight
   #queuedOps = 0
   #running: Running | undefined
   /** Started without a device, as `optional` allows. */
   #absent = false
   #stopped: Promise<void> | undefined
-  #lastJobEnded: () => void = () => {}
 
   /** @throws ERR_INVALID_PARAMS */
   constructor(options: RdmaOptions, deps: TransportDeps) {
     this.#options = resolveOptions(options)
     this.#deps = deps
+    this.#batches = new BatchesInFlight(deps.clock, this.#options.abortGraceMs)
     this.#metrics = new TransportMetrics(deps.metrics, () => this.#countLinks())
   }
 
@@ -151,12 +154,7 @@ export class RdmaTransport implements Transport, Startable {
   }
 
   execute(batch: readonly TransferOp[], { signal }: { readonly signal: AbortSignal }): CompletionStream {
-    return new Observable(subscriber => {
-      if (signal.aborted) subscriber.error(signal.reason)
-      else if (batch.length === 0) subscriber.complete()
-      else this.#post(batch, signal, subscriber)
-      // No teardown: unsubscribing only stops watching.
-    })
+    return this.#batches.run(batch, signal, () => this.#carrier(signal))
   }
 
   /**
@@ -175,75 +173,63 @@ export class RdmaTransport implements Transport, Startable {
     return this.#running
   }
 
-  #post(batch: readonly TransferOp[], signal: AbortSignal, subscriber: Subscriber<Completion>): void {
+  #carrier(signal: AbortSignal): BatchCarrier {
     const peers = new Map<Peer, Piece[]>()
-    let grace: Disposable | undefined
-    const onAbort = (): void => {
-      grace = this.#deps.clock.after(this.#options.abortGraceMs, () => {
-        for (const peer of peers.keys()) peer.closeLinksOf(job)
-      })
-      for (const peer of peers.keys()) peer.takeBack(job)
+    const takeBack = (batch: Batch): void => {
+      for (const peer of peers.keys()) peer.takeBack(batch)
     }
-    const job = new Job(batch.length, subscriber, signal, () => {
-      signal.removeEventListener('abort', onAbort)
-      grace?.[Symbol.dispose]()
-      this.#jobs.delete(job)
-      if (this.#jobs.size === 0) this.#lastJobEnded()
-    })
-    this.#jobs.add(job)
-    // Many batches may wait on the one signal of a call.
-    setMaxListeners(0, signal)
-    signal.addEventListener('abort', onAbort, { once: true })
-    batch.forEach((op, index) => {
-      if (signal.aborted) {
-        job.countDown() // A completion of this very batch has aborted it.
-        return
-      }
-      try {
-        this.#queue(job, index, op, peers)
-      } catch (error) {
+    return {
+      queue: (batch, index, op) => {
+        this.#queue(batch, index, op, peers)
+      },
+      refused: error => {
         this.#metrics.failed(error)
-        job.complete(index, 0, asMooncakeError(error))
-      }
-    })
-    for (const [peer, pieces] of peers) peer.run(pieces)
-    if (signal.aborted) for (const peer of peers.keys()) peer.takeBack(job)
+      },
+      post: batch => {
+        for (const [peer, pieces] of peers) peer.run(pieces)
+        if (signal.aborted) takeBack(batch)
+      },
+      takeBack,
+      giveUp: batch => {
+        for (const peer of peers.keys()) peer.closeLinksOf(batch)
+      },
+    }
   }
 
   /** @throws what makes the operation impossible, before anything is queued */
-  #queue(job: Job, index: number, op: TransferOp, peers: Map<Peer, Piece[]>): void {
+  #queue(batch: Batch, index: number, op: TransferOp, peers: Map<Peer, Piece[]>): void {
     if (this.#absent) throw new MooncakeError('ERR_TRANSFER_FAIL', 'This process has no RDMA device')
     if (this.#running == null || this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
-    assertValid(op)
+    assertTransferOp(op, RDMA_WINDOWS)
     const { local, remote } = op
     if (local.byteLength === 0) {
-      job.complete(index, 0)
+      batch.complete(index, 0)
       return
     }
     if (this.#queuedOps >= this.#options.queuedOpsMax) {
       throw new MooncakeError('ERR_OVERLOADED', `${this.#options.queuedOpsMax} operations wait already`)
     }
     const { registrations } = this.#running
+    const { key } = remote.window
     const peer = this.#peer(remote.window.endpoint, this.#running)
     const registration = registrations.acquire(local.region, local.offset, local.byteLength)
     this.#queuedOps++
-    peer.enter(remote.window.key)
-    const { pieceBytes } = this.#options
-    const operation = new Operation(job, index, op, Math.ceil(local.byteLength / pieceBytes), () => {
+    peer.enter(key)
+    const operation = new BatchOperation(batch, index, op, () => {
       this.#queuedOps--
       registrations.release(registration)
-      peer.leave(remote.window.key)
+      peer.leave(key)
     })
-    this.#registrations.set(operation, registration)
-    const pieces = peers.get(peer)
-    if (pieces == null) peers.set(peer, cut(operation, pieceBytes))
-    else pieces.push(...cut(operation, pieceBytes))
+    const pieces = cut(operation, decodeKey(key)!, registration, this.#options.pieceBytes)
+    const queued = peers.get(peer)
+    if (queued == null) peers.set(peer, pieces)
+    else queued.push(...pieces)
   }
 
   #peer(endpoint: string, running: Running): Peer {
     const known = this.#peers.get(endpoint)
     if (known != null) return known
-    parseEndpoint(endpoint)
+    parseHostPort(endpoint)
     const { devices, health, links, stopping } = running
     const { clock, security, logger } = this.#deps
     const { connectTimeoutMs } = this.#options
@@ -264,7 +250,6 @@ export class RdmaTransport implements Transport, Startable {
           throw error
         }
       },
-      registrationOf: piece => this.#registrations.get(piece.operation)!,
     })
     this.#peers.set(endpoint, peer)
     return peer
@@ -283,14 +268,10 @@ export class RdmaTransport implements Transport, Startable {
     if (this.#running == null) return
     const { devices, registrations, exposures, listener, sweeper, stopping } = this.#running
     const reason = new MooncakeError('ERR_SHUTTING_DOWN')
-    const jobsEnded = new Promise<void>(resolve => {
-      this.#lastJobEnded = resolve
-      if (this.#jobs.size === 0) resolve()
-    })
     const timer = this.#deps.clock.after(this.#options.stopTimeoutMs, () => {
       for (const peer of this.#peers.values()) void peer.close()
     })
-    await jobsEnded
+    await this.#batches.idle()
     timer[Symbol.dispose]()
     sweeper[Symbol.dispose]()
     stopping.abort(reason)

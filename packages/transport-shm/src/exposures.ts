@@ -1,4 +1,4 @@
-import { MooncakeError, type Exposure, type ExposeOptions, type Region } from '@mooncake-ts/core'
+import { assertSlice, MooncakeError, type Exposure, type ExposeOptions, type Region } from '@mooncake-ts/core'
 import { allows, type GrantTable, KEY_BYTES, PRIVATE_REGION, unreachableKey } from './grant-table.js'
 import { fdOf, type RegionClosings } from './regions.js'
 
@@ -62,8 +62,7 @@ export class Exposures {
    * @throws ERR_SLICE_OUT_OF_BOUNDS, ERR_REGION_CLOSED
    */
   expose(region: Region, { offset, byteLength, access }: ExposeOptions): Exposure {
-    assertWithin(region, offset, byteLength)
-    if (region.closed) throw new MooncakeError('ERR_REGION_CLOSED')
+    assertSlice({ region, offset, byteLength })
     const regionId = fdOf(region) >= 0 ? region.id : PRIVATE_REGION
     const key = this.#table.open({ regionId, offset, byteLength, access })
     if (key == null) return { window: this.#window(unreachableKey()), revoke: async () => {} }
@@ -116,15 +115,6 @@ export class Exposures {
 
 export function slotOf(key: Uint8Array): number {
   return new DataView(key.buffer, key.byteOffset).getUint32(0, true)
-}
-
-/** @throws ERR_SLICE_OUT_OF_BOUNDS */
-export function assertWithin(region: Region, offset: number, byteLength: number): void {
-  const valid =
-    Number.isSafeInteger(offset) && Number.isSafeInteger(byteLength) && offset >= 0 && byteLength >= 0
-  if (valid && offset <= region.byteLength && byteLength <= region.byteLength - offset) return
-  const message = `${byteLength} bytes at ${offset} are not inside a region of ${region.byteLength} bytes`
-  throw new MooncakeError('ERR_SLICE_OUT_OF_BOUNDS', message)
 }
 
 /** `Exposures.authorize`, for those that fail without it. @throws ERR_ACCESS_DENIED */

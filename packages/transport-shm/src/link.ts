@@ -1,12 +1,18 @@
-import { asMooncakeError, MooncakeError, type RemoteSlice, type RemoteView } from '@mooncake-ts/core'
+import {
+  asMooncakeError,
+  MooncakeError,
+  type RemoteSlice,
+  type RemoteView,
+  type Batch,
+  type BatchOperation,
+} from '@mooncake-ts/core'
 import type { Copier } from './copier.js'
-import type { Job, Operation } from './operation.js'
 import type { Peer } from './peer.js'
 
 /** The way to one endpoint: what comes before it is connected waits. It ends once and for all. */
 export class Link {
   #peer: Peer | undefined
-  #waiting: Operation[] = []
+  #waiting: BatchOperation[] = []
   readonly #connected: Promise<Peer>
   /** What had come when somebody last looked. */
   #seenCount = 0
@@ -36,7 +42,7 @@ export class Link {
     return this.#peer != null
   }
 
-  start(operation: Operation): void {
+  start(operation: BatchOperation): void {
     if (this.#peer == null) this.#waiting.push(operation)
     else this.#peer.start(operation)
   }
@@ -51,15 +57,15 @@ export class Link {
     return await peer.view(remote, signal)
   }
 
-  takeBack(job: Job): void {
+  takeBack(batch: Batch): void {
     const waiting = this.#waiting
-    this.#waiting = waiting.filter(operation => operation.job !== job)
-    for (const operation of waiting) if (operation.job === job) operation.takeBack()
-    this.#peer?.takeBack(job)
+    this.#waiting = waiting.filter(operation => operation.batch !== batch)
+    for (const operation of waiting) if (operation.batch === batch) operation.takeBack()
+    this.#peer?.takeBack(batch)
   }
 
-  hasPullsOf(job: Job): boolean {
-    return this.#peer?.hasPullsOf(job) === true
+  hasPullsOf(batch: Batch): boolean {
+    return this.#peer?.hasPullsOf(batch) === true
   }
 
   /** Ends it where the peer owes something and has said nothing for that long. */

@@ -1,7 +1,5 @@
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { MooncakeError } from '@mooncake-ts/core'
+import { loadAddon } from '@mooncake-ts/core'
 
 /** Of libuv. */
 export const READABLE = 1
@@ -37,27 +35,13 @@ let loaded: Native | undefined
  * @throws ERR_NATIVE_MISSING, ERR_NATIVE_VERSION_MISMATCH
  */
 export function native(): Native {
-  loaded ??= load()
+  loaded ??= loadAddon<Native>({
+    moduleUrl: import.meta.url,
+    nodeGypBuild: createRequire(import.meta.url)('node-gyp-build') as (packageRoot: string) => unknown,
+    packageName: '@mooncake-ts/transport-shm',
+    versionOf: addon => addon.bindingVersion,
+    version: BINDING_VERSION,
+    needs: 'Linux and a C++20 compiler',
+  })
   return loaded
-}
-
-function load(): Native {
-  const packageRoot = join(dirname(fileURLToPath(import.meta.url)), '..')
-  const require = createRequire(import.meta.url)
-  let addon: Native
-  try {
-    addon = (require('node-gyp-build') as (directory: string) => Native)(packageRoot)
-  } catch (cause) {
-    throw new MooncakeError(
-      'ERR_NATIVE_MISSING',
-      `No binary of @mooncake-ts/transport-shm for ${process.platform}-${process.arch} could be loaded from ` +
-        `build/Release and prebuilds in ${packageRoot}. It runs on Linux; build it with \`npm run build:native\`.`,
-      { cause },
-    )
-  }
-  if (addon.bindingVersion === BINDING_VERSION) return addon
-  throw new MooncakeError(
-    'ERR_NATIVE_VERSION_MISMATCH',
-    `The binary of @mooncake-ts/transport-shm has version ${addon.bindingVersion}, this code needs ${BINDING_VERSION}.`,
-  )
 }

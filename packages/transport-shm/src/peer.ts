@@ -1,4 +1,11 @@
-import { asMooncakeError, MooncakeError, type RemoteSlice, type RemoteView } from '@mooncake-ts/core'
+import {
+  asMooncakeError,
+  MooncakeError,
+  type RemoteSlice,
+  type RemoteView,
+  type Batch,
+  type BatchOperation,
+} from '@mooncake-ts/core'
 import { mapRegion } from '@mooncake-ts/memory'
 import type { Channel } from './channel.js'
 import { decodeDones, decodeGone, decodeRegion, decodeStaged, MessageType } from './codec.js'
@@ -7,7 +14,6 @@ import type { Copier } from './copier.js'
 import { PRIVATE_REGION } from './grant-table.js'
 import { Ids } from './ids.js'
 import { Offers } from './offers.js'
-import type { Job, Operation } from './operation.js'
 import type { ResolvedOptions } from './options.js'
 import { Reads } from './reads.js'
 import type { RegionClosings } from './regions.js'
@@ -69,7 +75,7 @@ export class Peer {
   }
 
   /** The operation settles whatever happens. Nothing is posted before `flush` and the copier's `pump`. */
-  start(operation: Operation): void {
+  start(operation: BatchOperation): void {
     try {
       if (this.#channel.isClosed) throw new MooncakeError('ERR_TRANSFER_FAIL', 'The peer has gone')
       if (this.owed >= this.#deps.options.queuedOpsMaxPerPeer) throw new MooncakeError('ERR_OVERLOADED')
@@ -121,14 +127,14 @@ export class Peer {
   }
 
   /** Gives up what of a batch has not begun. What has begun settles later. */
-  takeBack(job: Job): void {
-    this.#memory.takeBack(job)
-    this.#reads.takeBack(job)
-    this.#writes.takeBack(job)
+  takeBack(batch: Batch): void {
+    this.#memory.takeBack(batch)
+    this.#reads.takeBack(batch)
+    this.#writes.takeBack(batch)
   }
 
-  hasPullsOf(job: Job): boolean {
-    return this.#writes.hasPullsOf(job)
+  hasPullsOf(batch: Batch): boolean {
+    return this.#writes.hasPullsOf(batch)
   }
 
   close(reason: MooncakeError): void {

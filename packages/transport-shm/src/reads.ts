@@ -1,17 +1,16 @@
-import { MooncakeError, type Slice } from '@mooncake-ts/core'
+import { MooncakeError, type Slice, type Batch, type BatchOperation } from '@mooncake-ts/core'
 import type { HostRegion } from '@mooncake-ts/memory'
 import type { Channel } from './channel.js'
 import { encodeStage, encodeUnstage, type Staged } from './codec.js'
 import type { Copier } from './copier.js'
 import { PRIVATE_REGION, type FoundGrant } from './grant-table.js'
 import type { Ids } from './ids.js'
-import type { Job, Operation } from './operation.js'
 import type { RemoteMemory } from './remote-memory.js'
 import { BLOCK_BYTES } from './staging.js'
 
 /** A piece of private memory of the peer, on its way here. */
 interface Piece {
-  readonly operation: Operation
+  readonly operation: BatchOperation
   readonly into: Slice
 }
 
@@ -36,7 +35,7 @@ export class Reads {
   }
 
   /** @throws ERR_ACCESS_DENIED before anything is posted */
-  start(operation: Operation): void {
+  start(operation: BatchOperation): void {
     const { remote } = operation.op
     const grant = this.#memory.find('read', remote)
     if (grant.regionId === PRIVATE_REGION) {
@@ -44,7 +43,7 @@ export class Reads {
       return
     }
     this.#memory.whenMapped(grant, remote.window.key, {
-      owner: operation.job,
+      owner: operation.batch,
       mapped: region => {
         this.#copy(operation, grant, region)
       },
@@ -71,7 +70,7 @@ export class Reads {
       this.#channel.send(encodeUnstage(id))
     }
     this.#copier.add({
-      owner: operation.job,
+      owner: operation.batch,
       byteLength: into.byteLength,
       begin: () => ({
         from: { region: openOnly(region), offset, byteLength: into.byteLength },
@@ -88,9 +87,9 @@ export class Reads {
     })
   }
 
-  takeBack(job: Job): void {
+  takeBack(batch: Batch): void {
     for (const [id, { operation }] of this.#pieces) {
-      if (operation.job !== job) continue
+      if (operation.batch !== batch) continue
       this.#pieces.delete(id)
       this.#channel.send(encodeUnstage(id))
       operation.takeBack()
@@ -102,11 +101,11 @@ export class Reads {
     this.#pieces.clear()
   }
 
-  #copy(operation: Operation, grant: FoundGrant, region: HostRegion): void {
+  #copy(operation: BatchOperation, grant: FoundGrant, region: HostRegion): void {
     const { local, remote } = operation.op
     const { byteLength } = local
     this.#copier.add({
-      owner: operation.job,
+      owner: operation.batch,
       byteLength,
       begin: () => {
         this.#assertHolds(grant)
@@ -130,7 +129,7 @@ export class Reads {
     if (!this.#memory.holds(grant)) throw this.#memory.refusal
   }
 
-  #stage(operation: Operation): void {
+  #stage(operation: BatchOperation): void {
     const { local, remote } = operation.op
     operation.split(Math.ceil(local.byteLength / BLOCK_BYTES))
     for (let at = 0; at < local.byteLength; at += BLOCK_BYTES) {

@@ -1,4 +1,4 @@
-import { MooncakeError } from '@mooncake-ts/core'
+import { assertWithin, MooncakeError } from '@mooncake-ts/core'
 import { mapRegion } from '@mooncake-ts/memory'
 import type { Channel } from './channel.js'
 import {
@@ -17,7 +17,7 @@ import {
   type Pull,
 } from './codec.js'
 import type { Copier } from './copier.js'
-import { assertWithin, authorized, type ExposedRange, type Exposures } from './exposures.js'
+import { authorized, type ExposedRange, type Exposures } from './exposures.js'
 import type { TransportMetrics } from './metrics.js'
 import type { ResolvedOptions } from './options.js'
 import { fdOf, MappedRegions, type RegionClosings } from './regions.js'

@@ -1,10 +1,12 @@
-import { setMaxListeners } from 'node:events'
-import { Observable, type Subscriber } from 'rxjs'
 import {
-  asMooncakeError,
+  assertTransferOp,
+  assertWindow,
+  BatchesInFlight,
+  BatchOperation,
   MooncakeError,
+  type Batch,
+  type BatchCarrier,
   type Clock,
-  type Completion,
   type CompletionStream,
   type CopyPool,
   type Exposure,
@@ -19,6 +21,7 @@ import {
   type Startable,
   type TransferOp,
   type Transport,
+  type WindowKind,
 } from '@mooncake-ts/core'
 import { createCopyPool, createRegion, type HostRegion } from '@mooncake-ts/memory'
 import { connect } from './connect.js'
@@ -29,7 +32,6 @@ import { GrantTable, KEY_BYTES, NO_SLOT, tableBytes } from './grant-table.js'
 import { Link } from './link.js'
 import { Listener } from './listener.js'
 import { TransportMetrics } from './metrics.js'
-import { assertOurs, assertValid, Job, Operation } from './operation.js'
 import { resolveOptions, type ResolvedOptions, type ShmOptions } from './options.js'
 import { Peer } from './peer.js'
 import { RegionClosings } from './regions.js'
@@ -41,6 +43,7 @@ export interface TransportDeps {
   readonly security: Security
 }
 
+const SHM_WINDOWS: WindowKind = { scheme: 'shm', isKey: key => key.byteLength === KEY_BYTES }
 /** How often peers are looked at for silence. */
 const SWEEPS_PER_TIMEOUT = 4
 
@@ -65,16 +68,15 @@ export class ShmTransport implements Transport, Startable {
   readonly #directory: SocketDirectory
   readonly #closings = new RegionClosings()
   readonly #links = new Map<string, Link>()
-  /** Batches that have not ended. */
-  readonly #jobs = new Set<Job>()
+  readonly #batches: BatchesInFlight
   #running: Running | undefined
   #stopped: Promise<void> | undefined
-  #lastJobEnded: () => void = () => {}
 
   /** @throws ERR_INVALID_PARAMS */
   constructor(options: ShmOptions, deps: TransportDeps) {
     this.#options = resolveOptions(options)
     this.#deps = deps
+    this.#batches = new BatchesInFlight(deps.clock, this.#options.abortGraceMs)
     this.#directory = new SocketDirectory(this.#options.socketDirectory)
     this.#metrics = new TransportMetrics(
       deps.metrics,
@@ -133,19 +135,14 @@ export class ShmTransport implements Transport, Startable {
   }
 
   execute(batch: readonly TransferOp[], { signal }: { readonly signal: AbortSignal }): CompletionStream {
-    return new Observable(subscriber => {
-      if (signal.aborted) subscriber.error(signal.reason)
-      else if (batch.length === 0) subscriber.complete()
-      else this.#post(batch, signal, subscriber)
-      // No teardown: unsubscribing only stops watching.
-    })
+    return this.#batches.run(batch, signal, () => this.#carrier())
   }
 
   async view(remote: RemoteSlice, { signal }: { readonly signal: AbortSignal }): Promise<RemoteView> {
     signal.throwIfAborted()
     const running = this.#required
     if (this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
-    assertOurs(remote)
+    assertWindow(remote, SHM_WINDOWS)
     return await this.#link(remote.window.endpoint, running).view(remote, signal)
   }
 
@@ -164,53 +161,45 @@ export class ShmTransport implements Transport, Startable {
     throw new MooncakeError('ERR_SHUTTING_DOWN', 'The shared memory transport is not running')
   }
 
-  #post(batch: readonly TransferOp[], signal: AbortSignal, subscriber: Subscriber<Completion>): void {
+  #carrier(): BatchCarrier {
     const links = new Set<Link>()
-    let grace: Disposable | undefined
-    const onAbort = (): void => {
-      this.#running?.copier.takeBack(owner => owner === job)
-      for (const link of links) link.takeBack(job)
-      grace = this.#deps.clock.after(this.#options.abortGraceMs, () => {
+    return {
+      queue: (batch, index, op) => {
+        this.#queue(batch, index, op, links)
+      },
+      refused: error => {
+        this.#metrics.failed('initiator', error)
+      },
+      post: () => {
+        for (const link of links) link.flush()
+        this.#running?.copier.pump()
+      },
+      takeBack: batch => {
+        this.#running?.copier.takeBack(owner => owner === batch)
+        for (const link of links) link.takeBack(batch)
+      },
+      giveUp: batch => {
         const reason = new MooncakeError('ERR_TRANSFER_FAIL', 'The peer did not answer an abort')
-        for (const link of links) if (link.hasPullsOf(job)) link.close(reason)
-      })
+        for (const link of links) if (link.hasPullsOf(batch)) link.close(reason)
+      },
     }
-    const job = new Job(batch.length, subscriber, signal, () => {
-      signal.removeEventListener('abort', onAbort)
-      grace?.[Symbol.dispose]()
-      this.#jobs.delete(job)
-      if (this.#jobs.size === 0) this.#lastJobEnded()
-    })
-    this.#jobs.add(job)
-    // Many batches may wait on the one signal of a call.
-    setMaxListeners(0, signal)
-    signal.addEventListener('abort', onAbort, { once: true })
-    for (let index = 0; index < batch.length; index++) {
-      if (signal.aborted)
-        job.countDown() // A completion of this very batch has aborted it.
-      else this.#start(job, index, batch[index]!, links)
-    }
-    for (const link of links) link.flush()
-    this.#running?.copier.pump()
   }
 
-  #start(job: Job, index: number, op: TransferOp, links: Set<Link>): void {
-    const operation = new Operation(job, index, op, error => {
+  /** @throws what makes the operation impossible, before anything is queued */
+  #queue(batch: Batch, index: number, op: TransferOp, links: Set<Link>): void {
+    if (this.#running == null || this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
+    assertTransferOp(op, SHM_WINDOWS)
+    if (op.local.byteLength === 0) {
+      batch.complete(index, 0)
+      return
+    }
+    const link = this.#link(op.remote.window.endpoint, this.#running)
+    links.add(link)
+    const operation = new BatchOperation(batch, index, op, error => {
       if (error == null) this.#metrics.moved('initiator', op.kind, op.local.byteLength)
       else this.#metrics.failed('initiator', error)
     })
-    try {
-      if (this.#running == null || this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
-      assertValid(op)
-      if (op.local.byteLength === 0) operation.settle()
-      else {
-        const link = this.#link(op.remote.window.endpoint, this.#running)
-        links.add(link)
-        link.start(operation)
-      }
-    } catch (error) {
-      operation.settle(asMooncakeError(error))
-    }
+    link.start(operation)
   }
 
   /** @throws ERR_TRANSFER_FAIL for an endpoint of another host */
@@ -241,11 +230,7 @@ export class ShmTransport implements Transport, Startable {
       for (const link of this.#links.values()) link.close(reason)
     })
     listener.stopAccepting()
-    const jobsEnded = new Promise<void>(resolve => {
-      this.#lastJobEnded = resolve
-      if (this.#jobs.size === 0) resolve()
-    })
-    await Promise.all([exposures.stop(), jobsEnded])
+    await Promise.all([exposures.stop(), this.#batches.idle()])
     timer[Symbol.dispose]()
     sweeper[Symbol.dispose]()
     for (const link of this.#links.values()) link.close(reason)

@@ -1,11 +1,10 @@
-import type { MooncakeError, RemoteSlice, Slice } from '@mooncake-ts/core'
+import type { Batch, BatchOperation, MooncakeError, RemoteSlice, Slice } from '@mooncake-ts/core'
 import type { HostRegion } from '@mooncake-ts/memory'
 import type { Channel } from './channel.js'
 import { encodeCancels, encodePulls, type Done, type Pull } from './codec.js'
 import type { Copier } from './copier.js'
 import type { Ids } from './ids.js'
 import type { Offers } from './offers.js'
-import type { Job, Operation } from './operation.js'
 import { openOnly } from './reads.js'
 import { fdOf } from './regions.js'
 import type { RemoteMemory } from './remote-memory.js'
@@ -13,7 +12,7 @@ import { BLOCK_BYTES, Staging } from './staging.js'
 
 /** A copy that the peer makes out of our memory. */
 interface PullInFlight {
-  readonly operation: Operation
+  readonly operation: BatchOperation
   readonly pull: Pull
   readonly release: () => void
 }
@@ -53,7 +52,7 @@ export class Writes {
   }
 
   /** @throws ERR_ACCESS_DENIED, ERR_OVERLOADED before anything is posted */
-  start(operation: Operation): void {
+  start(operation: BatchOperation): void {
     const { local, remote } = operation.op
     this.#memory.find('write', remote)
     if (fdOf(local.region) >= 0) this.#pull(operation, local, remote, () => {})
@@ -71,19 +70,19 @@ export class Writes {
     const inFlight = this.#pulls.get(id)
     if (inFlight == null) return
     this.#end(inFlight)
-    if (error != null && inFlight.operation.job.signal.aborted) inFlight.operation.takeBack()
+    if (error != null && inFlight.operation.batch.signal.aborted) inFlight.operation.takeBack()
     else inFlight.operation.settle(error)
   }
 
-  hasPullsOf(job: Job): boolean {
-    for (const { operation } of this.#pulls.values()) if (operation.job === job) return true
+  hasPullsOf(batch: Batch): boolean {
+    for (const { operation } of this.#pulls.values()) if (operation.batch === batch) return true
     return false
   }
 
-  takeBack(job: Job): void {
-    this.#staging.takeBack(job)
+  takeBack(batch: Batch): void {
+    this.#staging.takeBack(batch)
     this.flush() // The peer must have heard of a pull before it can cancel it.
-    const ids = [...this.#pulls].flatMap(([id, { operation }]) => (operation.job === job ? [id] : []))
+    const ids = [...this.#pulls].flatMap(([id, { operation }]) => (operation.batch === batch ? [id] : []))
     for (const message of encodeCancels(ids)) this.#channel.send(message)
   }
 
@@ -96,7 +95,7 @@ export class Writes {
     this.#offers.close()
   }
 
-  #pull(operation: Operation, from: Slice, remote: RemoteSlice, release: () => void): void {
+  #pull(operation: BatchOperation, from: Slice, remote: RemoteSlice, release: () => void): void {
     this.#offers.use(from.region as HostRegion)
     const pull = {
       id: this.#ids.next(),
@@ -117,7 +116,7 @@ export class Writes {
   }
 
   /** Bytes that nobody can map go by way of memory that the peer can. */
-  #stage(operation: Operation): void {
+  #stage(operation: BatchOperation): void {
     const { local, remote } = operation.op
     operation.split(Math.ceil(local.byteLength / BLOCK_BYTES))
     for (let at = 0; at < local.byteLength; at += BLOCK_BYTES) {
@@ -128,10 +127,10 @@ export class Writes {
     }
   }
 
-  #stagePiece(operation: Operation, from: Slice, to: RemoteSlice): void {
+  #stagePiece(operation: BatchOperation, from: Slice, to: RemoteSlice): void {
     const { byteLength } = from
     this.#staging.acquire({
-      owner: operation.job,
+      owner: operation.batch,
       failed: error => {
         operation.settle(error)
       },
@@ -144,7 +143,7 @@ export class Writes {
         }
         const staged = { ...block, byteLength }
         this.#copier.add({
-          owner: operation.job,
+          owner: operation.batch,
           byteLength,
           begin: () => ({ from: { ...from, region: openOnly(from.region) }, to: staged }),
           end: error => {
@@ -164,8 +163,8 @@ export class Writes {
     })
   }
 
-  #pullStaged(operation: Operation, staged: Slice, to: RemoteSlice, release: () => void): void {
-    if (operation.job.signal.aborted || this.#channel.isClosed) {
+  #pullStaged(operation: BatchOperation, staged: Slice, to: RemoteSlice, release: () => void): void {
+    if (operation.batch.signal.aborted || this.#channel.isClosed) {
       release()
       operation.takeBack()
       return

@@ -1,10 +1,10 @@
 import { closeFd, createSocket, errnoName } from '@mooncake-ts/io-uring'
-import { asMooncakeError, MooncakeError, type Clock, type Security } from '@mooncake-ts/core'
-import { parseEndpoint, resolveHost } from './endpoint.js'
+import { asMooncakeError, MooncakeError, parseHostPort, type Clock, type Security } from '@mooncake-ts/core'
 import { greetAsClient, type LaneLimits } from './handshake.js'
 import { clientHeadBytes } from './lane-client.js'
 import type { LaneIo } from './lane-io.js'
 import { LaneSocket } from './lane-socket.js'
+import { resolveHost } from './resolve-host.js'
 
 export interface ConnectOptions {
   readonly io: LaneIo
@@ -36,7 +36,7 @@ export async function connectLane(endpoint: string, options: ConnectOptions): Pr
   })
   void timer
   const either = AbortSignal.any([signal, deadline.signal])
-  const { host, port } = parseEndpoint(endpoint)
+  const { host, port } = parseHostPort(endpoint)
   const { address, family } = await orAborted(resolveHost(host), either)
   const { io, socketBufferBytes, security } = options
   const fd = createSocket(family, { noDelay: true, sendBufferBytes: socketBufferBytes })

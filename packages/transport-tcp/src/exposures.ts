@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import {
-  MooncakeError,
+  assertWithin,
   type Access,
   type Clock,
   type Exposure,
@@ -146,13 +146,4 @@ export class Exposures {
       grace[Symbol.dispose]()
     })
   }
-}
-
-/** @throws ERR_SLICE_OUT_OF_BOUNDS */
-export function assertWithin(region: Region, offset: number, byteLength: number): void {
-  const valid =
-    Number.isSafeInteger(offset) && Number.isSafeInteger(byteLength) && offset >= 0 && byteLength >= 0
-  if (valid && offset <= region.byteLength && byteLength <= region.byteLength - offset) return
-  const message = `${byteLength} bytes at ${offset} are not inside a region of ${region.byteLength} bytes`
-  throw new MooncakeError('ERR_SLICE_OUT_OF_BOUNDS', message)
 }

@@ -1,4 +1,4 @@
-import { asMooncakeError, MooncakeError, type Clock } from '@mooncake-ts/core'
+import { asMooncakeError, MooncakeError, type Batch, type Clock } from '@mooncake-ts/core'
 import {
   decodeResponseHead,
   DESCRIPTOR_BYTES,
@@ -13,7 +13,7 @@ import {
 } from './codec.js'
 import type { LaneLimits } from './handshake.js'
 import { IoVector } from './io-vector.js'
-import type { Job, Piece } from './job.js'
+import type { Piece } from './piece.js'
 import type { LaneSocket } from './lane-socket.js'
 
 interface Frame {
@@ -96,8 +96,9 @@ export class ClientLane {
     return this.#frames.size
   }
 
-  carries(job: Job): boolean {
-    for (const { pieces } of this.#frames) if (pieces.some(piece => piece.operation.job === job)) return true
+  carries(batch: Batch): boolean {
+    for (const { pieces } of this.#frames)
+      if (pieces.some(piece => piece.operation.batch === batch)) return true
     return false
   }
 

@@ -1,6 +1,6 @@
-import { MooncakeError, type Clock } from '@mooncake-ts/core'
+import { MooncakeError, type Batch, type Clock } from '@mooncake-ts/core'
 import type { ClientLane } from './lane-client.js'
-import type { Job, Piece } from './job.js'
+import type { Piece } from './piece.js'
 import { PieceQueue } from './piece-queue.js'
 
 /** After a lane could not be opened beside working ones, how long until the next try. */
@@ -77,8 +77,8 @@ export class LaneGroup {
     this.#openLanes()
   }
 
-  takeBack(job: Job): void {
-    for (const piece of this.#queue.takeOut(job)) piece.operation.takeBack()
+  takeBack(batch: Batch): void {
+    for (const piece of this.#queue.takeOut(batch)) piece.operation.takeBack()
   }
 
   /** Fails what waits. */

@@ -2,12 +2,13 @@ import { closeFd, errnoName, listenSocket, setSocketOptions, socketPeer } from '
 import {
   asMooncakeError,
   assertMayBind,
+  formatHostPort,
   MooncakeError,
   type Clock,
+  type HostPort,
   type Logger,
   type Security,
 } from '@mooncake-ts/core'
-import { formatEndpoint, type HostPort } from './endpoint.js'
 import type { ExposedRange } from './exposures.js'
 import { greetAsServer, type LaneLimits } from './handshake.js'
 import type { LaneIo } from './lane-io.js'
@@ -54,7 +55,7 @@ export class Listener {
     this.#deps = deps
     this.#clock = deps.clock
     this.#fd = listening.fd
-    this.endpoint = formatEndpoint({ host, port: listening.port })
+    this.endpoint = formatHostPort({ host, port: listening.port })
     this.#limits = { frameOpsMax: deps.options.frameOpsMax, framesMax: FRAMES_MAX }
     deps.exposures.onOverdue = range => {
       this.#closeLanesOf(range)

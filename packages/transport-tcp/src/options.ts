@@ -1,6 +1,5 @@
-import { KIB, MIB, MooncakeError } from '@mooncake-ts/core'
+import { KIB, MIB, MooncakeError, parseHostPort } from '@mooncake-ts/core'
 import { DESCRIPTORS_MAX, FRAME_PAYLOAD_BYTES_MAX } from './codec.js'
-import { parseEndpoint } from './endpoint.js'
 
 /** Every field may be left out. */
 export interface TcpOptions {
@@ -99,6 +98,6 @@ export function resolveOptions(options: TcpOptions): ResolvedOptions {
       `tcp.${name} must be an integer from ${min} to ${max}, not ${value}`,
     )
   }
-  parseEndpoint(resolved.listen)
+  parseHostPort(resolved.listen)
   return resolved
 }

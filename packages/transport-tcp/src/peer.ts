@@ -1,6 +1,6 @@
-import { asMooncakeError, KIB, MooncakeError, type Clock } from '@mooncake-ts/core'
+import { asMooncakeError, KIB, MooncakeError, type Batch, type Clock } from '@mooncake-ts/core'
 import { KIND_READ, STATUS_OK } from './codec.js'
-import type { Job, Piece } from './job.js'
+import type { Piece } from './piece.js'
 import type { ClientLane, FrameEnd } from './lane-client.js'
 import { LaneGroup, type LaneGroupHost } from './lane-group.js'
 import type { TransportMetrics } from './metrics.js'
@@ -76,18 +76,18 @@ export class Peer implements LaneGroupHost {
   }
 
   /** Takes back what is not on the wire. */
-  takeBack(job: Job): void {
-    this.#small.takeBack(job)
-    this.#large.takeBack(job)
+  takeBack(batch: Batch): void {
+    this.#small.takeBack(batch)
+    this.#large.takeBack(batch)
   }
 
   /**
    * The only way to stop what is on the wire: a frame cannot be recalled. Others' frames on those lanes fail
    * too.
    */
-  closeLanesOf(job: Job): void {
+  closeLanesOf(batch: Batch): void {
     for (const lane of this.lanes) {
-      if (lane.carries(job))
+      if (lane.carries(batch))
         lane.fail(new MooncakeError('ERR_TRANSFER_FAIL', 'The lane was closed by an abort'))
     }
   }

@@ -1,4 +1,5 @@
-import type { Job, Piece } from './job.js'
+import type { Batch } from '@mooncake-ts/core'
+import type { Piece } from './piece.js'
 
 /** How many taken entries may stay at the front before the array is cut. */
 const SLACK_MAX = 1024
@@ -27,10 +28,10 @@ export class PieceQueue {
     this.#at = 0
   }
 
-  /** Removes the pieces of a job, or all. */
-  takeOut(job?: Job): Piece[] {
+  /** Removes the pieces of a batch, or all. */
+  takeOut(batch?: Batch): Piece[] {
     const pieces = this.#pieces.slice(this.#at)
-    const mine = (piece: Piece): boolean => job == null || piece.operation.job === job
+    const mine = (piece: Piece): boolean => batch == null || piece.operation.batch === batch
     this.#pieces = pieces.filter(piece => !mine(piece))
     this.#at = 0
     return pieces.filter(mine)

@@ -1,13 +1,20 @@
 import { createIoEngine, type IoEngine } from '@mooncake-ts/io-uring'
 import {
   asMooncakeError,
+  assertTransferOp,
+  BatchesInFlight,
+  formatHostPort,
   MIB,
   MooncakeError,
+  outwardHost,
+  parseHostPort,
+  type Batch,
+  type BatchCarrier,
   type Clock,
-  type Completion,
   type CompletionStream,
   type Exposure,
   type ExposeOptions,
+  type HostPort,
   type Logger,
   type Metrics,
   type Region,
@@ -16,19 +23,19 @@ import {
   type Startable,
   type TransferOp,
   type Transport,
+  type WindowKind,
 } from '@mooncake-ts/core'
-import { setMaxListeners } from 'node:events'
-import { Observable, type Subscriber } from 'rxjs'
 import { connectLane } from './connect.js'
-import { advertisedHost, formatEndpoint, parseEndpoint, resolveHost, type HostPort } from './endpoint.js'
+import { KEY_BYTES } from './codec.js'
 import { Exposures } from './exposures.js'
-import { assertValid, cut, Job } from './job.js'
 import { ClientLane, type FrameEnd } from './lane-client.js'
 import { LaneIo } from './lane-io.js'
 import { Listener } from './listener.js'
 import { TransportMetrics } from './metrics.js'
 import { resolveOptions, type ResolvedOptions, type TcpOptions } from './options.js'
 import { Peer, SMALL_FRAMES_MAX } from './peer.js'
+import { cut } from './piece.js'
+import { resolveHost } from './resolve-host.js'
 import { Slots } from './slots.js'
 
 export interface TransportDeps {
@@ -42,6 +49,7 @@ export interface TransportDeps {
 
 /** Where payload of refused writes goes. */
 const SCRATCH_BYTES = MIB
+const TCP_WINDOWS: WindowKind = { scheme: 'tcp', isKey: key => key.byteLength === KEY_BYTES }
 /** How often lanes are looked at for silence; a fraction of the shortest timeout. */
 const SWEEPS_PER_TIMEOUT = 4
 
@@ -66,16 +74,15 @@ export class TcpTransport implements Transport, Startable {
   readonly #deps: TransportDeps
   readonly #metrics: TransportMetrics
   readonly #peers = new Map<string, Peer>()
-  /** Batches that have not ended. */
-  readonly #jobs = new Set<Job>()
+  readonly #batches: BatchesInFlight
   #running: Running | undefined
   #stopped: Promise<void> | undefined
-  #lastJobEnded: () => void = () => {}
 
   /** @throws ERR_INVALID_PARAMS */
   constructor(options: TcpOptions, deps: TransportDeps) {
     this.#options = resolveOptions(options)
     this.#deps = deps
+    this.#batches = new BatchesInFlight(deps.clock, this.#options.abortGraceMs)
     this.#metrics = new TransportMetrics(deps.metrics, () => this.#countLanes())
   }
 
@@ -87,7 +94,7 @@ export class TcpTransport implements Transport, Startable {
   /** @throws ERR_NATIVE_MISSING, ERR_INSECURE_BIND, ERR_ADDRESS_IN_USE, ERR_IO */
   async start(): Promise<void> {
     const { bulkThreads, bulkThresholdBytes, engine: kind, listen } = this.#options
-    const { host, port } = parseEndpoint(listen)
+    const { host, port } = parseHostPort(listen)
     const { address } = await resolveHost(host)
     if (this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
     const engine = (this.#deps.createEngine ?? createIoEngine)({ engine: kind, bulkThreads })
@@ -114,12 +121,7 @@ export class TcpTransport implements Transport, Startable {
   }
 
   execute(batch: readonly TransferOp[], { signal }: { readonly signal: AbortSignal }): CompletionStream {
-    return new Observable(subscriber => {
-      if (signal.aborted) subscriber.error(signal.reason)
-      else if (batch.length === 0) subscriber.complete()
-      else this.#post(batch, signal, subscriber)
-      // No teardown: unsubscribing only stops watching.
-    })
+    return this.#batches.run(batch, signal, () => this.#carrier())
   }
 
   /**
@@ -157,8 +159,8 @@ export class TcpTransport implements Transport, Startable {
       metrics,
       clock,
     })
-    const { host, port } = parseEndpoint(listener.endpoint)
-    const endpoint = formatEndpoint({ host: options.advertiseHost ?? advertisedHost(host), port })
+    const { host, port } = parseHostPort(listener.endpoint)
+    const endpoint = formatHostPort({ host: options.advertiseHost ?? outwardHost(host), port })
     const sweepMs = Math.min(options.operationTimeoutMs, options.laneIdleMs) / SWEEPS_PER_TIMEOUT
     const sweeper = clock.every(sweepMs, () => {
       this.#sweep()
@@ -167,47 +169,33 @@ export class TcpTransport implements Transport, Startable {
     return { engine, io, slots, exposures, listener, endpoint, sweeper, stopping }
   }
 
-  #post(batch: readonly TransferOp[], signal: AbortSignal, subscriber: Subscriber<Completion>): void {
+  #carrier(): BatchCarrier {
     const peers = new Set<Peer>()
-    let grace: Disposable | undefined
-    const onAbort = (): void => {
-      grace = this.#deps.clock.after(this.#options.abortGraceMs, () => {
-        for (const peer of peers) peer.closeLanesOf(job)
-      })
-      for (const peer of peers) peer.takeBack(job)
-    }
-    const job = new Job(batch.length, subscriber, signal, () => {
-      signal.removeEventListener('abort', onAbort)
-      grace?.[Symbol.dispose]()
-      this.#jobs.delete(job)
-      if (this.#jobs.size === 0) this.#lastJobEnded()
-    })
-    this.#jobs.add(job)
-    // Many batches may wait on the one signal of a call: the ten listeners that Node takes for a leak say
-    // nothing here.
-    setMaxListeners(0, signal)
-    signal.addEventListener('abort', onAbort, { once: true })
-    for (let index = 0; index < batch.length; index++) {
-      if (signal.aborted) {
-        job.countDown() // A completion of this very batch has aborted it.
-        continue
-      }
-      try {
-        this.#queue(job, index, batch[index]!, peers)
-      } catch (error) {
+    return {
+      queue: (batch, index, op) => {
+        this.#queue(batch, index, op, peers)
+      },
+      refused: error => {
         this.#metrics.failed('initiator', error)
-        job.complete(index, 0, asMooncakeError(error))
-      }
+      },
+      post: () => {
+        for (const peer of peers) peer.pump()
+      },
+      takeBack: batch => {
+        for (const peer of peers) peer.takeBack(batch)
+      },
+      giveUp: batch => {
+        for (const peer of peers) peer.closeLanesOf(batch)
+      },
     }
-    for (const peer of peers) peer.pump()
   }
 
   /** @throws what makes the operation impossible, before anything is queued */
-  #queue(job: Job, index: number, op: TransferOp, peers: Set<Peer>): void {
+  #queue(batch: Batch, index: number, op: TransferOp, peers: Set<Peer>): void {
     if (this.#running == null || this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
-    assertValid(op)
+    assertTransferOp(op, TCP_WINDOWS)
     if (op.local.byteLength === 0) {
-      job.complete(index, 0)
+      batch.complete(index, 0)
       return
     }
     const { bulkThresholdBytes, stripeBytes, queuedOpsMaxPerPeer } = this.#options
@@ -219,13 +207,13 @@ export class TcpTransport implements Transport, Startable {
       )
     }
     peers.add(peer)
-    peer.push(cut(job, index, op, Math.max(stripeBytes, bulkThresholdBytes)))
+    peer.push(cut(batch, index, op, Math.max(stripeBytes, bulkThresholdBytes)))
   }
 
   #peer(endpoint: string, running: Running): Peer {
     const known = this.#peers.get(endpoint)
     if (known != null) return known
-    parseEndpoint(endpoint)
+    parseHostPort(endpoint)
     const { clock } = this.#deps
     const peer = new Peer({
       options: this.#options,
@@ -285,11 +273,7 @@ export class TcpTransport implements Transport, Startable {
       listener.destroy(reason)
     })
     stopping.abort(reason)
-    const jobsEnded = new Promise<void>(resolve => {
-      this.#lastJobEnded = resolve
-      if (this.#jobs.size === 0) resolve()
-    })
-    await Promise.all([listener.close(), ...peers.map(peer => peer.close()), jobsEnded])
+    await Promise.all([listener.close(), ...peers.map(peer => peer.close()), this.#batches.idle()])
     timer[Symbol.dispose]()
     sweeper[Symbol.dispose]()
     await exposures.revokeAll()

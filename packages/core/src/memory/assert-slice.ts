@@ -1,4 +1,4 @@
-import type { Slice } from '../contracts/memory.js'
+import type { Region, Slice } from '../contracts/memory.js'
 import { MooncakeError } from '../errors/error.js'
 
 /**
@@ -13,9 +13,12 @@ export function isInside(offset: number, byteLength: number, boundBytes: number)
 /** For those who are about to touch the bytes. @throws ERR_REGION_CLOSED, ERR_SLICE_OUT_OF_BOUNDS */
 export function assertSlice({ region, offset, byteLength }: Slice): void {
   if (region.closed) throw new MooncakeError('ERR_REGION_CLOSED', `Region ${region.id} was closed`)
-  if (isInside(offset, byteLength, region.byteLength)) return
-  throw new MooncakeError(
-    'ERR_SLICE_OUT_OF_BOUNDS',
-    `${byteLength} bytes from ${offset} are not inside a region of ${region.byteLength}`,
-  )
+  assertWithin(region, offset, byteLength)
+}
+
+/** Of a region that may be closed: its size alone. @throws ERR_SLICE_OUT_OF_BOUNDS */
+export function assertWithin({ byteLength: boundBytes }: Region, offset: number, byteLength: number): void {
+  if (isInside(offset, byteLength, boundBytes)) return
+  const message = `${byteLength} bytes from ${offset} are not inside a region of ${boundBytes}`
+  throw new MooncakeError('ERR_SLICE_OUT_OF_BOUNDS', message)
 }
