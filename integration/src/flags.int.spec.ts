@@ -19,7 +19,7 @@ function expectRefusal(run: Run, code: number, ...words: readonly string[]): voi
 }
 
 describe('flags of the programs', function () {
-  this.timeout(60_000)
+  this.timeout(150_000)
   let dir: string
 
   before(async () => {
@@ -115,13 +115,22 @@ describe('flags of the programs', function () {
   // Programs take half a second to start; they do not disturb each other.
   const runs = new Map<string, Promise<Run>>()
   before(() => {
-    for (const [what, program, args] of WRONG) runs.set(what, runProgram(program, args))
+    for (const [what, program, args] of WRONG) runs.set(what, runProgram(program, args, { timeoutMs: 120_000 }))
   })
   for (const [what, , , words] of WRONG) {
     it(`refuses ${what} with one sentence and exit code 2`, async () => {
       expectRefusal(await runs.get(what)!, 2, ...words)
     })
   }
+
+  it('tell their version', async () => {
+    const programs = ['mooncake', 'mooncake_master', 'mooncake_client']
+    const told = await Promise.all(programs.map(program => runProgram(program, ['--version'])))
+    const lines = told.map(({ code, stdout }) => `${code} ${stdout.toString()}`)
+    for (const [i, program] of programs.entries()) {
+      expect(lines[i]).to.match(new RegExp(`^0 ${program} \\d+\\.\\d+\\.\\d+\\n$`))
+    }
+  })
 
   it('refuses wrong config files with the path of the file and the setting', async () => {
     const yaml = await file('bad.yaml', 'rpc_port: [1\n')

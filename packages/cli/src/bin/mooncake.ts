@@ -1,12 +1,8 @@
 #!/usr/bin/env node
 import { OBJECT_COMMANDS, runObjectCommand } from '../commands/objects.js'
-import { runReplay } from '../commands/replay.js'
-import { runSimulate, SIMULATE_SUMMARY } from '../commands/simulate.js'
+import { REPLAY_SUMMARY, SIMULATE_SUMMARY } from '../commands/summaries.js'
 import { runProgram } from '../process/run.js'
 import { MooncakeError } from '@mooncake-ts/core'
-
-const REPLAY_SUMMARY =
-  'Start a cluster on this machine and replay a KV-cache workload through it, every byte verified.'
 
 function usage(): string {
   const summaries = {
@@ -15,12 +11,12 @@ function usage(): string {
     simulate: SIMULATE_SUMMARY,
   }
   const lines = Object.entries(summaries).map(([name, summary]) => `  ${name.padEnd(8)} ${summary}`)
-  return ['Usage: mooncake COMMAND [--help]', '', ...lines, ''].join('\n')
+  return ['Usage: mooncake COMMAND [--help | --version]', '', ...lines, ''].join('\n')
 }
 
 async function main([command, ...argv]: readonly string[]): Promise<number> {
-  if (command === 'replay') return await runReplay(argv)
-  if (command === 'simulate') return await runSimulate(argv)
+  if (command === 'replay') return await (await import('../commands/replay.js')).runReplay(argv)
+  if (command === 'simulate') return await (await import('../commands/simulate.js')).runSimulate(argv)
   if (command != null && Object.hasOwn(OBJECT_COMMANDS, command)) return await runObjectCommand(command, argv)
   if (command == null || command === 'help' || command === '--help' || command === '-h') {
     process.stdout.write(usage())
@@ -32,4 +28,4 @@ async function main([command, ...argv]: readonly string[]): Promise<number> {
   )
 }
 
-void runProgram('mooncake', () => main(process.argv.slice(2)))
+void runProgram('mooncake', main)

@@ -2,4 +2,4 @@
 import { runNode } from '../commands/node.js'
 import { runProgram } from '../process/run.js'
 
-void runProgram('mooncake_client', () => runNode(process.argv.slice(2)))
+void runProgram('mooncake_client', runNode)

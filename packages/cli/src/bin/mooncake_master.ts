@@ -2,4 +2,4 @@
 import { runMaster } from '../commands/master.js'
 import { runProgram } from '../process/run.js'
 
-void runProgram('mooncake_master', () => runMaster(process.argv.slice(2)))
+void runProgram('mooncake_master', runMaster)

@@ -6,7 +6,7 @@ import { PrometheusMetrics } from '@mooncake-ts/metrics-prometheus'
 import { rpc } from '@mooncake-ts/rpc'
 import { createStore, EVICTION_POLICIES, type StoreConfig } from '@mooncake-ts/store'
 import { dram } from '@mooncake-ts/tier-dram'
-import { CLIENT_FLAGS } from '../flags/client.js'
+import { CLIENT_FLAGS, masterEndpoints } from '../flags/client.js'
 import { hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import { parseTiers } from '../flags/tiers.js'
@@ -113,13 +113,6 @@ function tiersOf(settings: Settings): Pick<StoreConfig, 'tiers' | 'scheduler'> {
   }
   const { tiers, scheduler } = parseTiers(text, { prefault })
   return { tiers, scheduler: settings.tier_scheduler === false ? false : scheduler }
-}
-
-export function masterEndpoints(settings: Settings): string[] {
-  return String(settings.master_server_address)
-    .split(/[,;]/)
-    .map(text => text.trim())
-    .filter(text => text !== '')
 }
 
 function nodeName(settings: Settings): string {

@@ -3,13 +3,12 @@ import { hasCode, MooncakeError } from '@mooncake-ts/core'
 import { masterClient } from '@mooncake-ts/master'
 import { rpc } from '@mooncake-ts/rpc'
 import { createStore, type Store } from '@mooncake-ts/store'
-import { LOCAL_HOST, MASTER_ADDRESS } from '../flags/client.js'
+import { LOCAL_HOST, MASTER_ADDRESS, masterEndpoints } from '../flags/client.js'
 import { commonFlags, hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import type { Flag } from '../flags/spec.js'
 import { TRANSPORT_FLAGS, transportsOf } from '../flags/transports.js'
 import { createLogger } from '../process/logging.js'
-import { masterEndpoints } from './node.js'
 
 /**
  * What every command takes that talks to a running cluster; a person reads their output, so only failures are

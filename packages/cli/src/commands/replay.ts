@@ -13,6 +13,7 @@ import { Driver } from '../replay/driver.js'
 import { report, showProgress, type ReplayResult } from '../replay/report.js'
 import { generateConversations, readTrace, TOKENS_PER_BLOCK } from '../replay/workload.js'
 import { connect } from './objects.js'
+import { REPLAY_SUMMARY } from './summaries.js'
 
 /** Settings of `mooncake replay`. */
 export const REPLAY_FLAGS: readonly Flag[] = [
@@ -72,10 +73,9 @@ export const REPLAY_FLAGS: readonly Flag[] = [
  * cluster that runs.
  */
 export async function runReplay(argv: readonly string[]): Promise<number> {
-  const summary = 'Replay a KV-cache workload through a cluster on this machine, every byte verified.'
   const invocation = loadSettings({
     program: 'mooncake replay',
-    summary,
+    summary: REPLAY_SUMMARY,
     flags: REPLAY_FLAGS,
     argv,
     env: process.env,

@@ -6,10 +6,8 @@ import { EVICTION_POLICY } from '../flags/client.js'
 import { HELP_SHOWN, loadSettings } from '../flags/load.js'
 import type { Flag } from '../flags/spec.js'
 import { readTrace } from '../replay/workload.js'
+import { SIMULATE_SUMMARY } from './summaries.js'
 import { simulate, type BlockIds, type SimulatedRatios } from '../simulate/simulate.js'
-
-export const SIMULATE_SUMMARY =
-  "Hit ratios of an eviction policy over a trace, beside LRU and Belady's optimum. Starts nothing."
 
 /** Settings of `mooncake simulate`. */
 export const SIMULATE_FLAGS: readonly Flag[] = [

@@ -1,5 +1,6 @@
 import { EVICTION_POLICIES } from '@mooncake-ts/store'
 import { commonFlags } from './common.js'
+import type { Settings } from './load.js'
 import { notBuilt, type Flag } from './spec.js'
 import { TRANSPORT_FLAGS } from './transports.js'
 
@@ -10,6 +11,13 @@ export const MASTER_ADDRESS: Flag = {
   help: 'host:port of the master; several with commas',
   default: '127.0.0.1:50051',
   env: 'MOONCAKE_MASTER',
+}
+
+export function masterEndpoints(settings: Settings): string[] {
+  return String(settings.master_server_address)
+    .split(/[,;]/)
+    .map(text => text.trim())
+    .filter(text => text !== '')
 }
 
 /** Where other nodes reach this process. */

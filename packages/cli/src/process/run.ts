@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { errorCode, hasCode } from '@mooncake-ts/core'
 
 /** Wrong usage; everything else that fails exits with 1. */
@@ -5,18 +6,28 @@ const EXIT_USAGE = 2
 const USAGE_CODES = new Set(['ERR_CONFIG', 'ERR_INVALID_PARAMS', 'ERR_INSECURE_BIND'])
 
 /**
- * Runs a program: what it throws becomes one sentence on standard error and an exit code. The process ends by
- * itself when nothing is left to do, so output is never cut off.
+ * Runs a program with its arguments, or tells its version: what it throws becomes one sentence on standard error
+ * and an exit code. The process ends by itself when nothing is left to do, so output is never cut off.
  */
-export async function runProgram(program: string, main: () => Promise<number>): Promise<void> {
+export async function runProgram(
+  program: string,
+  main: (argv: readonly string[]) => Promise<number>,
+): Promise<void> {
   process.stdout.on('error', endWithReader)
   try {
-    process.exitCode = await main()
+    const argv = process.argv.slice(2)
+    if (argv[0] === '--version') process.stdout.write(`${program} ${packageVersion()}\n`)
+    else process.exitCode = await main(argv)
   } catch (error) {
     const reason = rootOf(error)
     process.stderr.write(`${program}: ${sentence(reason)}\n`)
     process.exitCode = USAGE_CODES.has(errorCode(reason)) ? EXIT_USAGE : 1
   }
+}
+
+function packageVersion(): string {
+  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(manifest) as { readonly version: string }).version
 }
 
 /** Whoever read our output has enough (`mooncake ls | head -1`), which is no failure of ours. */

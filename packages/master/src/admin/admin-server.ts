@@ -13,7 +13,7 @@ import {
   type Security,
   type Startable,
 } from '@mooncake-ts/core'
-import Fastify, { type FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { MASTER_SERVICE, type MasterService } from '../service/master-service.js'
 import { adminPages } from './pages.js'
 
@@ -37,31 +37,23 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
 /** Where the admin pages are. */
 export const ADMIN_SERVER = token<AdminServer>('MasterAdminServer')
 
+interface AdminParts {
+  readonly master: MasterService
+  readonly metrics: Metrics
+  readonly security: Security
+  readonly logger: Logger
+}
+
 /** The master's pages for people, probes and scrapers. They only read. */
 export class AdminServer implements Startable {
   readonly #options: Required<AdminOptions>
-  readonly #security: Security
-  readonly #http: FastifyInstance
+  readonly #parts: AdminParts
+  #http: FastifyInstance | undefined
   #endpoint = ''
 
-  constructor(
-    options: Required<AdminOptions>,
-    parts: { master: MasterService; metrics: Metrics; security: Security; logger: Logger },
-  ) {
+  constructor(options: Required<AdminOptions>, parts: AdminParts) {
     this.#options = options
-    this.#security = parts.security
-    this.#http = Fastify({ logger: false, forceCloseConnections: true, bodyLimit: 1024 })
-    this.#http.setErrorHandler((thrown, _request, reply) => {
-      const error = fromHttp(thrown) ?? asMooncakeError(thrown)
-      const status = STATUS[error.code] ?? 500
-      if (status === 500) parts.logger.error('An admin page failed', { error })
-      return reply.code(status).send({ code: error.code, message: error.message })
-    })
-    this.#http.setNotFoundHandler((request, reply) => {
-      const message = `${request.method} ${request.url.split('?')[0]} is no page of the master; see GET /`
-      return reply.code(404).send({ code: 'ERR_INVALID_PARAMS', message })
-    })
-    adminPages(this.#http, parts.master, parts.metrics)
+    this.#parts = parts
   }
 
   /** `host:port`, after start. */
@@ -72,7 +64,8 @@ export class AdminServer implements Startable {
   /** @throws ERR_INSECURE_BIND, ERR_ADDRESS_IN_USE */
   async start(): Promise<void> {
     const { metricsHost: host, metricsPort: port } = this.#options
-    assertMayBind(this.#security, host)
+    assertMayBind(this.#parts.security, host)
+    this.#http = await httpOf(this.#parts)
     try {
       this.#endpoint = new URL(await this.#http.listen({ host, port })).host
     } catch (cause) {
@@ -82,8 +75,26 @@ export class AdminServer implements Startable {
   }
 
   async stop(): Promise<void> {
-    await this.#http.close()
+    await this.#http?.close()
   }
+}
+
+/** Fastify is most of what loading a master costs, and clients load this package too: so it comes when it serves. */
+async function httpOf({ master, metrics, logger }: AdminParts): Promise<FastifyInstance> {
+  const { default: Fastify } = await import('fastify')
+  const http = Fastify({ logger: false, forceCloseConnections: true, bodyLimit: 1024 })
+  http.setErrorHandler((thrown, _request, reply) => {
+    const error = fromHttp(thrown) ?? asMooncakeError(thrown)
+    const status = STATUS[error.code] ?? 500
+    if (status === 500) logger.error('An admin page failed', { error })
+    return reply.code(status).send({ code: error.code, message: error.message })
+  })
+  http.setNotFoundHandler((request, reply) => {
+    const message = `${request.method} ${request.url.split('?')[0]} is no page of the master; see GET /`
+    return reply.code(404).send({ code: 'ERR_INVALID_PARAMS', message })
+  })
+  adminPages(http, master, metrics)
+  return http
 }
 
 /** Fastify's own complaints about a request. */
