@@ -5,7 +5,15 @@ import { expect } from 'chai'
 import fc from 'fast-check'
 import { GIB, MIB, type MooncakeError } from '@mooncake-ts/core'
 import { createRegion, memoryStats, wrapBuffer } from '@mooncake-ts/memory'
-import { fixture, nothingLive, packageRoot, rejectsCode, residentBytes } from './support.js'
+import {
+  canAskForHugePages,
+  fixture,
+  hugeBytes,
+  nothingLive,
+  packageRoot,
+  rejectsCode,
+  residentBytes,
+} from './support.js'
 
 describe('Region.prefault', () => {
   beforeEach(nothingLive)
@@ -19,6 +27,19 @@ describe('Region.prefault', () => {
     clearInterval(turning)
     expect(residentBytes('prefaulted')).to.be.at.least(48 * MIB + 1)
     expect(turns).to.be.at.least(1)
+  })
+
+  it('takes huge pages where it can, unless they are off', async function () {
+    if (!canAskForHugePages()) this.skip()
+    using huge = createRegion({ byteLength: 9 * MIB, label: 'huge' })
+    using small = createRegion({ byteLength: 9 * MIB, label: 'small', hugePages: 'off' })
+    const written = Buffer.from('before')
+    huge.view(3 * MIB, written.length).set(written)
+    await Promise.all([huge.prefault(), small.prefault()])
+    // Of four whole ones; memory may be in pieces.
+    expect(hugeBytes('huge')).to.be.within(2 * MIB, 8 * MIB)
+    expect(hugeBytes('small')).to.equal(0)
+    expect(written.equals(huge.view(3 * MIB, written.length))).to.equal(true)
   })
 
   it('leaves the bytes as they are, written before or meanwhile', async () => {

@@ -2,6 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { release } from 'node:os'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
@@ -61,11 +62,24 @@ export async function eventually(condition: () => boolean, what: string, deadlin
 }
 
 /** Bytes of the mapping with this label that are in memory. */
-export function residentBytes(label: string): number {
+export const residentBytes = (label: string): number => mappingBytes(label, 'Rss')
+
+/** Those of them that are in huge pages. */
+export const hugeBytes = (label: string): number => mappingBytes(label, 'ShmemPmdMapped')
+
+function mappingBytes(label: string, field: string): number {
   const map = readFileSync('/proc/self/smaps', 'utf8')
   const start = map.indexOf(`mooncake:${label}`)
   if (start < 0) throw new Error(`No mapping has the label ${label}`)
-  return KIB * Number(/^Rss: +(\d+) kB$/m.exec(map.slice(start))![1])
+  return KIB * Number(new RegExp(`^${field}: +(\\d+) kB$`, 'm').exec(map.slice(start))![1])
+}
+
+/** Whether a program can ask for a huge page (MADV_COLLAPSE of Linux 6.1, unless it is denied). */
+export function canAskForHugePages(): boolean {
+  const [major = 0, minor = 0] = release().split('.').map(Number)
+  const policy = '/sys/kernel/mm/transparent_hugepage/shmem_enabled'
+  const isDenied = !existsSync(policy) || readFileSync(policy, 'utf8').includes('[deny]')
+  return !isDenied && (major > 6 || (major === 6 && minor >= 1))
 }
 
 export interface ChildResult {

@@ -103,9 +103,12 @@ inline uint64_t Step8(uint64_t crc, uint64_t word) { return __crc32cd(static_cas
 inline uint64_t Step1(uint64_t crc, uint8_t byte) { return __crc32cb(static_cast<uint32_t>(crc), byte); }
 #endif
 
+/* Of one stream. Not more: the processor fetches ahead where it is read from front to back, and three streams in three
+ * pages are not. Memory that a device has written is in no cache: 22 GB/s with 256 bytes, 9 GB/s with 2048. */
+constexpr size_t kStreamBytes = 256;
+
 /* The instruction takes three cycles, and one can start every cycle: three streams keep the unit busy.
  * Takes whole triples of streams off the front of `bytes`. */
-template <size_t kStreamBytes>
 MOONCAKE_CRC_TARGET uint64_t RunStreams(uint64_t crc, const uint8_t*& bytes, size_t& length_bytes) {
   for (; length_bytes >= 3 * kStreamBytes; bytes += 3 * kStreamBytes, length_bytes -= 3 * kStreamBytes) {
     uint64_t second = 0;
@@ -123,8 +126,7 @@ MOONCAKE_CRC_TARGET uint64_t RunStreams(uint64_t crc, const uint8_t*& bytes, siz
 
 MOONCAKE_CRC_TARGET uint32_t Crc32cByInstruction(uint32_t seed, const uint8_t* bytes, size_t length_bytes) {
   uint64_t crc = ~seed;
-  crc = RunStreams<2048>(crc, bytes, length_bytes);
-  crc = RunStreams<256>(crc, bytes, length_bytes);
+  crc = RunStreams(crc, bytes, length_bytes);
   for (; length_bytes >= 8; bytes += 8, length_bytes -= 8) crc = Step8(crc, Load64(bytes));
   for (; length_bytes > 0; bytes++, length_bytes--) crc = Step1(crc, *bytes);
   return ~static_cast<uint32_t>(crc);

@@ -54,7 +54,7 @@ void AdviseHugePages(uint8_t* base, uint64_t length_bytes, std::vector<std::stri
   std::ifstream file(path);
   if (!std::getline(file, policy)) return;
   if (policy.find("[never]") != std::string::npos || policy.find("[deny]") != std::string::npos) {
-    warnings.push_back(std::string("No transparent huge pages: ") + path + " does not allow them; write 'advise' to it");
+    warnings.push_back(std::string("Only prefault makes huge pages: ") + path + " does not allow them; write 'advise' to it");
   }
 }
 
@@ -98,6 +98,7 @@ std::unique_ptr<Mapping> Mapping::Create(const MapOptions& options, std::vector<
   std::vector<std::string> unasked;
   if (huge_pages == HugePages::kTransparent) AdviseHugePages(mapping->base_, mapping->mapped_bytes_, warnings);
   if (huge_pages == HugePages::kDefault) AdviseHugePages(mapping->base_, mapping->mapped_bytes_, unasked);
+  if (huge_pages == HugePages::kOff) (void)madvise(mapping->base_, mapping->mapped_bytes_, MADV_NOHUGEPAGE);
   if (options.numa_node >= 0) PreferNumaNode(mapping->base_, mapping->mapped_bytes_, options.numa_node, warnings);
   return mapping;
 }

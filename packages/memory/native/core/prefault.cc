@@ -15,6 +15,9 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 namespace mooncake {
 namespace {
@@ -28,7 +31,16 @@ constexpr unsigned kThreadsMax = 4;
 
 unsigned ThreadCount() { return std::clamp(std::thread::hardware_concurrency() / 2, 1u, kThreadsMax); }
 
+/* One huge page instead of 512 small ones, if it can be had (Linux 6.1): a device gets one address instead of many. Asking
+ * for it is not subject to the policy for pages that nobody asked for. The kernel wants a page to begin with. What fails
+ * here is taken page by page. */
+void TakeHugePage(uint8_t* piece) {
+  if (madvise(piece, static_cast<size_t>(sysconf(_SC_PAGESIZE)), MADV_POPULATE_WRITE) != 0) return;
+  (void)madvise(piece, kPieceBytes, MADV_COLLAPSE);
+}
+
 int TakePages(const mooncake_region* region, uint64_t offset, uint64_t length_bytes) {
+  if (length_bytes == kPieceBytes) TakeHugePage(region->base + offset);
   if (madvise(region->base + offset, length_bytes, MADV_POPULATE_WRITE) == 0) return 0;
   if (errno != EINVAL) return errno;
   return AllocateAndTouch(region->fd, region->base + offset, offset, length_bytes);
