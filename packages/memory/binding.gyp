@@ -13,7 +13,8 @@
         "native/core/crc32c.cc",
         "native/core/mapping.cc",
         "native/core/prefault.cc",
-        "native/core/region.cc"
+        "native/core/region.cc",
+        "native/core/stream_copy.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       # Swallow: while a worker thread is being terminated nothing can be thrown at it, and that must not end the process.

@@ -5,8 +5,15 @@
 #include <cstring>
 
 #include "crc32c.h"
+#include "stream_copy.h"
 
 namespace mooncake {
+namespace {
+
+/* Smaller ones may be wanted from a cache soon. */
+constexpr uint64_t kStreamBytesMin = 256 << 10;
+
+}  // namespace
 
 void Batch::Reserve(size_t op_count) {
   ops_.reserve(op_count);
@@ -66,7 +73,11 @@ void Batch::Run(const Chunk& chunk) {
 void Batch::RunPiece(size_t op_index, uint64_t offset, uint64_t length_bytes) {
   const Op& op = ops_[op_index];
   if (kind_ == Kind::kCopy) {
-    std::memmove(op.target + offset, op.source + offset, length_bytes);
+    if (op.length_bytes >= kStreamBytesMin && !op.Overlaps()) {
+      StreamCopy(op.target + offset, op.source + offset, length_bytes);
+    } else {
+      std::memmove(op.target + offset, op.source + offset, length_bytes);
+    }
     return;
   }
   const uint32_t crc = Crc32c(0, op.source + offset, length_bytes);

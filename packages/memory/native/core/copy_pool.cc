@@ -23,16 +23,11 @@ CopyPool::CopyPool(unsigned thread_count, std::function<void()> notify) : notify
 }
 
 void CopyPool::Submit(std::shared_ptr<Batch> batch) {
-  const bool shared = batch->length_bytes() > kChunkBytes;
   {
     const std::lock_guard lock(mutex_);
     queue_.push_back(std::move(batch));
   }
-  if (shared) {
-    wake_.notify_all();
-  } else {
-    wake_.notify_one();
-  }
+  wake_.notify_one();
 }
 
 std::vector<std::shared_ptr<Batch>> CopyPool::TakeFinished() {
@@ -60,14 +55,18 @@ void CopyPool::RunInline(Batch& batch) {
 void CopyPool::Work() {
   std::unique_lock lock(mutex_);
   for (;;) {
+    waiting_ += 1;
     wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    waiting_ -= 1;
     if (stopping_) return;
     const std::shared_ptr<Batch> batch = queue_.front();
     const auto chunk = batch->Take(kChunkBytes);
     if (batch->exhausted()) queue_.pop_front();
     batch->chunks_running += 1;
+    const bool more = !queue_.empty() && waiting_ > 0;
 
     lock.unlock();
+    if (more) wake_.notify_one();
     if (chunk) batch->Run(*chunk);
     lock.lock();
 

@@ -23,6 +23,8 @@ class CopyPool {
   CopyPool(const CopyPool&) = delete;
   CopyPool& operator=(const CopyPool&) = delete;
 
+  /* Wakes one thread, which wakes the next where there is more than it takes: on a virtual machine each costs the one who
+   * does it 50 µs, and the caller has other things to do. */
   void Submit(std::shared_ptr<Batch> batch);
 
   /* What has ended since the last call. Its Regions were released already. */
@@ -44,6 +46,8 @@ class CopyPool {
   std::deque<std::shared_ptr<Batch>> queue_;
   std::vector<std::shared_ptr<Batch>> finished_;
   bool stopping_ = false;
+  /* Threads without work. */
+  unsigned waiting_ = 0;
   std::vector<std::thread> threads_;
 };
 

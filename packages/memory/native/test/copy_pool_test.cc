@@ -73,6 +73,26 @@ void ChunksCoverEveryByteOnce() {
   region->Drop();
 }
 
+/* Large enough to go past the caches, from and to any boundary, and not a byte beyond. */
+void ALargeCopyKeepsToItsBounds() {
+  constexpr size_t kLengthBytes = 300'001;
+  Heap heap;
+  Region* from = heap.NewRegion(kLengthBytes + 200, 3);
+  Region* to = heap.NewRegion(kLengthBytes + 200, 4);
+  for (const uint64_t from_offset : {0, 1, 63, 64}) {
+    for (const uint64_t to_offset : {1, 15, 16, 33, 64, 127}) {
+      std::fill_n(to->base, to->length_bytes, uint8_t{0xee});
+      Batch batch(Batch::Kind::kCopy);
+      batch.AddCopy(from, from_offset, to, to_offset, kLengthBytes);
+      while (const auto chunk = batch.Take(65'521)) batch.Run(*chunk);
+      CHECK(std::equal(to->base + to_offset, to->base + to_offset + kLengthBytes, from->base + from_offset));
+      CHECK(to->base[to_offset - 1] == 0xee && to->base[to_offset + kLengthBytes] == 0xee);
+    }
+  }
+  from->Drop();
+  to->Drop();
+}
+
 void ACopyOntoItselfIsOnePiece() {
   Heap heap;
   Region* region = heap.NewRegion(1000, 2);
@@ -140,6 +160,7 @@ void StopLeavesNothingBehind() {
 
 void TestBatch() {
   ChunksCoverEveryByteOnce();
+  ALargeCopyKeepsToItsBounds();
   ACopyOntoItselfIsOnePiece();
 }
 
