@@ -1,4 +1,4 @@
-import { asMooncakeError, type MooncakeError, type CopyOp, type CopyPool } from '@mooncake-ts/core'
+import { asMooncakeError, KIB, MIB, type CopyOp, type CopyPool, type MooncakeError } from '@mooncake-ts/core'
 
 /** One copy, from the moment it is asked for until nothing touches its memory. */
 export interface CopyTask {
@@ -13,10 +13,19 @@ export interface CopyTask {
   takenBack(): void
 }
 
+export interface CopierOptions {
+  readonly copyRunBytes: number
+  readonly inlineCopyBytes: number
+}
+
 /** So that the threads have work while the event loop looks at what has ended. */
 const RUNS_MAX = 2
 /** Operations of one run. */
 const RUN_OPS_MAX = 1024
+/** Bytes copied on this thread, after which the event loop turns … */
+const TURN_BYTES_MAX = 8 * MIB
+/** … and what a run counts for at least: else a caller that waits for nothing but copies would have it for itself. */
+const RUN_BYTES_MIN = 128 * KIB
 
 /**
  * Copies first come, first served, in runs that are small enough for an abort or a revoke to come in between.
@@ -24,15 +33,20 @@ const RUN_OPS_MAX = 1024
 export class Copier {
   readonly #pool: CopyPool
   readonly #runBytes: number
+  /** Of runs that the pool copies on this thread. */
+  readonly #inlineBytesMax: number
   #queue: CopyTask[] = []
   #head = 0
   #runs = 0
   #pumping = false
+  /** Copied on this thread since the event loop was made to turn. */
+  #turnBytes = 0
   readonly #idle: Array<() => void> = []
 
-  constructor(pool: CopyPool, runBytes: number) {
+  constructor(pool: CopyPool, { copyRunBytes, inlineCopyBytes }: CopierOptions) {
     this.#pool = pool
-    this.#runBytes = runBytes
+    this.#runBytes = copyRunBytes
+    this.#inlineBytesMax = inlineCopyBytes
   }
 
   get queued(): number {
@@ -96,7 +110,12 @@ export class Copier {
     }
     if (batch.length === 0) return
     this.#runs++
+    const turns = this.#isTurnOver(batch)
     const end = (error?: MooncakeError): void => {
+      if (turns) setImmediate(ended, error)
+      else ended(error)
+    }
+    const ended = (error?: MooncakeError): void => {
       this.#runs--
       this.#pumping = true // What the tasks add is copied together, and after what waits already.
       for (const task of begun) task.end(error)
@@ -111,5 +130,16 @@ export class Copier {
         end(asMooncakeError(error))
       },
     )
+  }
+
+  /** Others are to have their turn after this run. */
+  #isTurnOver(batch: readonly CopyOp[]): boolean {
+    let bytes = 0
+    for (const { to } of batch) bytes += to.byteLength
+    if (bytes > this.#inlineBytesMax) return false // It waits for threads anyway.
+    this.#turnBytes += Math.max(bytes, RUN_BYTES_MIN)
+    if (this.#turnBytes < TURN_BYTES_MAX) return false
+    this.#turnBytes = 0
+    return true
   }
 }

@@ -92,14 +92,14 @@ export class ShmTransport implements Transport, Startable {
   /** @throws ERR_NATIVE_MISSING, ERR_INVALID_PARAMS, ERR_IO, ERR_OUT_OF_MEMORY */
   async start(): Promise<void> {
     if (this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
-    const { allowOtherUsers, copyThreads, copyRunBytes, grantsMax, operationTimeoutMs } = this.#options
+    const { allowOtherUsers, copyThreads, inlineCopyBytes, grantsMax, operationTimeoutMs } = this.#options
     const { clock, logger } = this.#deps
     const table = createRegion({ byteLength: tableBytes(grantsMax), label: 'grants' })
-    const pool = createCopyPool({ threads: copyThreads })
+    const pool = createCopyPool({ threads: copyThreads, inlineBytesMax: inlineCopyBytes })
     try {
       const socket = this.#directory.listen(allowOtherUsers ? 0o666 : 0o600)
       const { endpoint } = socket
-      const copier = new Copier(pool, copyRunBytes)
+      const copier = new Copier(pool, this.#options)
       const exposures = new Exposures(new GrantTable(table), this.#closings, endpoint)
       const [options, closings, metrics] = [this.#options, this.#closings, this.#metrics]
       const listener = new Listener(socket, {
