@@ -74,6 +74,11 @@ export interface StoreLimits {
   readonly keyLeaseMs?: number
   /** Views that `getView` gave and nobody has disposed of; more are refused. @defaultValue 65 536 */
   readonly viewsMax?: number
+  /**
+   * Objects in memory that processes of this host find, and copy, without asking; 260 bytes each, from the first such
+   * process on. Of others they ask as ever. 0 for none. @defaultValue 262 144
+   */
+  readonly placesMax?: number
   /** Of a call that names none. @defaultValue 10 000 */
   readonly deadlineMs?: number
   /** How long the start waits for the master before it fails; Infinity: for ever. @defaultValue 10 000 */

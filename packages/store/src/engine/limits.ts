@@ -1,5 +1,6 @@
 import { MIB, MooncakeError } from '@mooncake-ts/core'
 import type { StoreLimits } from '../api/config.js'
+import { PLACES_MAX } from '../near/place-table.js'
 import { INLINE_BYTES_MAX } from '../peers/protocol.js'
 import { TIMER_MS_MAX } from './deadline.js'
 
@@ -15,6 +16,7 @@ export const DEFAULT_LIMITS: Required<StoreLimits> = Object.freeze({
   routeCacheTtlMs: 60_000,
   keyLeaseMs: 5000,
   viewsMax: 65_536,
+  placesMax: 262_144,
   deadlineMs: 10_000,
   masterWaitMs: 10_000,
 })
@@ -29,22 +31,25 @@ const UNBOUNDED: ReadonlySet<string> = new Set<keyof StoreLimits>([
   'routeCacheTtlMs',
 ])
 
+/** Limits that may be 0: not at all. */
+const OPTIONAL: ReadonlySet<string> = new Set<keyof StoreLimits>(['inlineBytesMax', 'placesMax'])
+
+/** Where it is neither a share nor a time nor any whole number. */
+const MAXIMA: Readonly<Record<string, number>> = {
+  inlineBytesMax: INLINE_BYTES_MAX, // The peer has the same.
+  placesMax: PLACES_MAX,
+} satisfies Partial<Record<keyof StoreLimits, number>>
+
 /** The defaults, with what the user said. @throws ERR_INVALID_PARAMS with the path of the limit */
 export function resolveLimits(given: StoreLimits = {}): Required<StoreLimits> {
   const limits = { ...DEFAULT_LIMITS, ...given }
   for (const [name, value] of Object.entries(limits)) {
     const isRatio = name.endsWith('Watermark')
-    const isInline = name === 'inlineBytesMax' // The peer has the same maximum; without is fine too.
-    const max = isRatio
-      ? 1
-      : isInline
-        ? INLINE_BYTES_MAX
-        : name.endsWith('Ms')
-          ? TIMER_MS_MAX
-          : Number.MAX_SAFE_INTEGER
+    const otherwise = name.endsWith('Ms') ? TIMER_MS_MAX : Number.MAX_SAFE_INTEGER
+    const max = isRatio ? 1 : (MAXIMA[name] ?? otherwise)
     const whole = isRatio || Number.isSafeInteger(value)
     if (
-      (whole && (value > 0 || (isInline && value === 0)) && value <= max) ||
+      (whole && (value > 0 || (OPTIONAL.has(name) && value === 0)) && value <= max) ||
       (value === Infinity && UNBOUNDED.has(name))
     )
       continue

@@ -21,6 +21,8 @@ import { LeaseTable } from '../local/leases.js'
 import { StagingPool } from '../local/staging-pool.js'
 import { TieredBackend, type ObjectMeta } from '../local/tiered-backend.js'
 import type { SchedulerConfig } from '../tiering/scheduler-config.js'
+import { Neighbours } from '../near/neighbours.js'
+import { Places } from '../near/places.js'
 import { ClientRpcService } from '../peers/client-rpc-service.js'
 import { Committer } from '../peers/committer.js'
 import { InlineReader } from '../peers/inline-reader.js'
@@ -80,6 +82,8 @@ export class Node implements Startable {
   readonly #committer: Committer
   readonly #submitter: TransferSubmitter
   readonly #staging: StagingPool
+  readonly #places: Places
+  readonly #neighbours: Neighbours
   #sessions: ForwardSessions | undefined
   #service: ClientRpcService | undefined
   #reader: Reader | undefined
@@ -115,8 +119,10 @@ export class Node implements Startable {
         committed: () => {}, // The committer tells the directory, because it waits for the answer.
         copied: (meta, tier) => {
           this.#announce(meta, tier)
+          if (tier.supports.directMemory) this.#places.publish(meta.key, meta.generation)
         },
         removed: ({ key, generation }, tier, reason) => {
+          if (tier.supports.directMemory) this.#places.withdraw(key, generation)
           if (reason !== 'demoted') this.#committer.gone(generation)
           const replica = { key, generation, segment: this.#segmentOf(tier) }
           // Of what it ordered itself (`removed`) the directory gets an answer, and of what a newer
@@ -127,6 +133,15 @@ export class Node implements Startable {
         },
       },
     })
+    this.#places = new Places({
+      backend: this.backend,
+      unannounced: this.unannounced,
+      memory,
+      clock,
+      transports,
+      placesMax: limits.placesMax,
+    })
+    this.#neighbours = new Neighbours(clock, transports)
     const cache = new RouteCache(clock, { keysMax: limits.routeCacheKeysMax, ttlMs: limits.routeCacheTtlMs })
     const { generations } = this
     const leases = new WriteLeases(directory, clock)
@@ -138,6 +153,9 @@ export class Node implements Startable {
       locks: new KeyLocks(limits.lockShardCount),
       generations: this.generations,
       nodeName: name,
+      onKnown: (key, generation) => {
+        this.#places.publish(key, generation)
+      },
     })
   }
 
@@ -179,7 +197,9 @@ export class Node implements Startable {
 
   async stop(): Promise<void> {
     this.#viewer?.close()
+    this.#neighbours.close()
     this.#service?.stop()
+    this.#places.close()
     this.backend.stopMoving()
     await this.#notifier.close()
     await this.#parts.directory.leave()
@@ -218,6 +238,8 @@ export class Node implements Startable {
       writer: new RemoteWriter({ backend, submitter, staging, committer, writes, unannounced }),
       sessions: this.#sessions,
       unannounced,
+      places: this.#places,
+      backend,
     })
   }
 
@@ -232,6 +254,7 @@ export class Node implements Startable {
       peers: new PeerReads({
         transports,
         submitter,
+        neighbours: this.#neighbours,
         clock,
         copyPool: memory.copyPool,
         direction,

@@ -1,5 +1,6 @@
 import { isErrorCode, MooncakeError } from '@mooncake-ts/core'
 import type { Clock, CopyPool, Slice, Transport } from '@mooncake-ts/core'
+import type { Neighbours } from '../near/neighbours.js'
 import type { PeerClient } from '../peers/peer-client.js'
 import type { ReadInline } from '../peers/protocol.js'
 import { Announcement } from '../transfer/announcement.js'
@@ -34,13 +35,14 @@ export function peerError(code: string, message?: string): MooncakeError {
 }
 
 /**
- * Reads objects that one peer holds. Small ones come with the answer of one RPC. Others, reverse: one RPC,
- * the owner WRITEs; needs a transport whose windows can be revoked, because this side owns the deadline.
- * Forward: pin, READ from here, unpin.
+ * Reads objects that one peer holds. Those of a neighbour are copied, and nobody is asked. Small ones come with
+ * the answer of one RPC. Others, reverse: one RPC, the owner WRITEs; needs a transport whose windows can be
+ * revoked, because this side owns the deadline. Forward: pin, READ from here, unpin.
  */
 export class PeerReads {
   readonly #reversible: readonly Transport[]
   readonly #submitter: TransferSubmitter
+  readonly #neighbours: Neighbours
   readonly #clock: Clock
   readonly #copyPool: CopyPool
   readonly #inlineBytesMax: number
@@ -48,6 +50,7 @@ export class PeerReads {
   constructor(init: {
     readonly transports: readonly Transport[]
     readonly submitter: TransferSubmitter
+    readonly neighbours: Neighbours
     readonly clock: Clock
     readonly copyPool: CopyPool
     readonly direction: 'reverse' | 'forward'
@@ -56,6 +59,7 @@ export class PeerReads {
     this.#reversible =
       init.direction === 'reverse' ? init.transports.filter(transport => transport.supports.revoke) : []
     this.#submitter = init.submitter
+    this.#neighbours = init.neighbours
     this.#clock = init.clock
     this.#copyPool = init.copyPool
     this.#inlineBytesMax = init.inlineBytesMax
@@ -67,6 +71,25 @@ export class PeerReads {
    * @throws what the RPC throws; then at rest too
    */
   async read(
+    peer: PeerClient,
+    tasks: readonly ReadTask[],
+    bytes: number,
+    options: PeerCallOptions,
+  ): Promise<ReadOutcome[]> {
+    const outcomes = await this.#neighbours.at(peer)?.read(tasks, options.signal)
+    if (outcomes == null) return await this.#ask(peer, tasks, bytes, options)
+    const left = outcomes.flatMap((outcome, position) => (outcome == null ? [position] : []))
+    if (left.length === 0) return outcomes as ReadOutcome[]
+    const asked = left.map(position => tasks[position]!)
+    const leftBytes = asked.reduce((sum, { target }) => sum + target.byteLength, 0)
+    const answers = await this.#ask(peer, asked, Math.min(bytes, leftBytes), options)
+    left.forEach((position, i) => {
+      outcomes[position] = answers[i]
+    })
+    return outcomes as ReadOutcome[]
+  }
+
+  async #ask(
     peer: PeerClient,
     tasks: readonly ReadTask[],
     bytes: number,

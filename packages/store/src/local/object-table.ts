@@ -174,7 +174,12 @@ export class ObjectTable {
    */
   beginRead(replica: Replica): void {
     if (replica.readers++ === 0) replica.order?.hold(replica)
-    for (const copy of replica.object.replicas) copy.order?.use(copy)
+    this.use(replica)
+  }
+
+  /** The object counts as used in every tier. */
+  use({ object }: Replica): void {
+    for (const copy of object.replicas) copy.order?.use(copy)
   }
 
   /**

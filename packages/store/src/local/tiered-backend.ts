@@ -191,6 +191,20 @@ export class TieredBackend {
     return this.#table.get(key) != null
   }
 
+  /** Where the object of this generation lies in memory, while it is current. */
+  sliceOf(key: string, generation: number): Slice | undefined {
+    const object = this.#table.get(key)
+    return object?.generation === generation ? object.replicas[0]?.holding.slice : undefined
+  }
+
+  /** It was read by somebody who needed no lease. */
+  used(key: string): void {
+    const replica = this.#table.get(key)?.replicas[0]
+    if (replica == null) return
+    this.#countUse(replica)
+    this.#table.use(replica)
+  }
+
   /**
    * Fills `into` with the object's bytes from `offset` on. Settles when `into` is not touched any more, also
    * on abort. Whole objects of persistent tiers are checked against their checksum, where they have one; a
@@ -383,8 +397,8 @@ export class TieredBackend {
   /** For replicas that have left the table. */
   #releaseAll(replicas: readonly Replica[], reason: RemoveReason): void {
     for (const { object, holding } of replicas) {
+      this.#events.removed(object, holding.tier, reason) // Before its bytes can be anything else.
       holding.release()
-      this.#events.removed(object, holding.tier, reason)
     }
   }
 

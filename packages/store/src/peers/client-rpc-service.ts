@@ -1,8 +1,12 @@
 import type { RpcContext, RpcMethod, RpcService } from '@mooncake-ts/core'
+import type { TieredBackend } from '../local/tiered-backend.js'
+import type { Places } from '../near/places.js'
 import type { ForwardSessions } from './forward-sessions.js'
 import type { InlineReader } from './inline-reader.js'
 import type { InlineWriter } from './inline-writer.js'
 import {
+  CountUses,
+  OpenPlaces,
   PinKey,
   PreWrite,
   ReadInline,
@@ -29,6 +33,8 @@ export interface DataManager {
   readonly inlineWriter: InlineWriter
   readonly sessions: ForwardSessions
   readonly unannounced: Unannounced
+  readonly places: Places
+  readonly backend: TieredBackend
 }
 
 /** The methods that other nodes call on this one. Thin on purpose: what they do is the DataManager's. */
@@ -37,7 +43,7 @@ export class ClientRpcService {
 
   constructor(
     rpc: RpcService,
-    { reader, inlineReader, writer, inlineWriter, sessions, unannounced }: DataManager,
+    { reader, inlineReader, writer, inlineWriter, sessions, unannounced, places, backend }: DataManager,
   ) {
     const serve = <Request, Result>(
       method: RpcMethod<Request, { results: Result[] }>,
@@ -76,6 +82,13 @@ export class ClientRpcService {
       return sessions.pinKeys(keys)
     })
     serve(RenewPinKey, ({ items }) => sessions.renewPins(items))
+    this.#handlers.push(
+      rpc.handle(OpenPlaces, () => places.open()),
+      rpc.handle(CountUses, ({ keys }) => {
+        for (const key of keys) backend.used(key)
+        return {}
+      }),
+    )
     serve(UnPinKey, ({ items }) => sessions.unpinKeys(items))
   }
 

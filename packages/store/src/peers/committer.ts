@@ -17,6 +17,7 @@ export class Committer {
   readonly #locks: KeyLocks
   readonly #generations: GenerationClock
   readonly #nodeName: string
+  readonly #onKnown: (key: string, generation: number) => void
   /** Of every object that has left this node. */
   #goneGeneration = 0
 
@@ -27,6 +28,8 @@ export class Committer {
     readonly locks: KeyLocks
     readonly generations: GenerationClock
     readonly nodeName: string
+    /** The directory knows the object, and anybody may read it. */
+    readonly onKnown: (key: string, generation: number) => void
   }) {
     this.#backend = init.backend
     this.#notifier = init.notifier
@@ -34,6 +37,7 @@ export class Committer {
     this.#locks = init.locks
     this.#generations = init.generations
     this.#nodeName = init.nodeName
+    this.#onKnown = init.onKnown
   }
 
   /** An object has left this node. */
@@ -79,7 +83,8 @@ export class Committer {
     const { key, byteLength, generation } = meta
     const told = this.#notifier.add({ key, byteLength, generation, segment, ifAbsent })
     const refused = told.then(result => {
-      if (result !== 'ok') this.#backend.remove(key, generation, 'replaced')
+      if (result === 'ok') this.#onKnown(key, generation)
+      else this.#backend.remove(key, generation, 'replaced')
       return result !== 'ok'
     })
     if (ifAbsent) this.#unannounced.track(key, refused)

@@ -1,5 +1,7 @@
 import type { RpcCallOptions, RpcClient, RpcService } from '@mooncake-ts/core'
 import {
+  CountUses,
+  OpenPlaces,
   PinKey,
   PreWrite,
   ReadInline,
@@ -91,5 +93,12 @@ export class PeerClient {
 
   async unpinKeys(items: OperationRefs, options: RpcCallOptions): Promise<void> {
     await this.#client.call(UnPinKey, { items: [...items] }, options)
+  }
+  async openPlaces(options: RpcCallOptions): Promise<ReturnType<typeof OpenPlaces.parseResponse>> {
+    return await this.#client.call(OpenPlaces, {}, options)
+  }
+
+  async countUses(keys: readonly string[], options: RpcCallOptions): Promise<void> {
+    await this.#client.call(CountUses, { keys: [...keys] }, options)
   }
 }

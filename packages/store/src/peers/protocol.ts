@@ -189,6 +189,26 @@ export const UnPinKey = defineMethod('Client.UnPinKey', {
   response: Type.Object({ results: batchOf(Status) }),
 })
 
+/**
+ * Memory that says where the objects of this node lie, and the Regions that they lie in, for neighbours: `PlaceTable`.
+ * No table where nobody could map it.
+ */
+export const OpenPlaces = defineMethod('Client.OpenPlaces', {
+  request: Type.Object({}),
+  response: Type.Object({
+    table: Type.Optional(Region),
+    tableBytes: Type.Optional(Count),
+    /** By the numbers in the table. */
+    regions: Regions,
+  }),
+})
+
+/** These were read by a neighbour, as often as they are named. */
+export const CountUses = defineMethod('Client.CountUses', {
+  request: Type.Object({ keys: batchOf(Key) }),
+  response: Type.Object({}),
+})
+
 export type WireRegion = Static<typeof Region>
 export type ReadRequest = { regions: WireRegion[]; items: Array<Static<typeof ReadItem>> }
 export type ReadResultItem = Static<typeof ReadResult>

@@ -1,6 +1,7 @@
-import { asMooncakeError, errorCode, MooncakeError } from '@mooncake-ts/core'
+import { errorCode, MooncakeError } from '@mooncake-ts/core'
 import type { Completion, Logger, Slice, Transport, TransferOp } from '@mooncake-ts/core'
 import type { WireRegion } from '../peers/protocol.js'
+import { executeBatch } from './execute-batch.js'
 
 /** One operation on memory of a peer that announced it by several transports. */
 export interface SubmitOp {
@@ -85,7 +86,7 @@ export class TransferSubmitter {
       else fail(posted[index]!, error)
     }
     if (batch.length === 0) return again
-    const failure = await run(transport, batch, signal, onCompletion)
+    const failure = await executeBatch(transport, batch, signal, onCompletion)
     posted.forEach((index, position) => {
       if (!ended.has(position))
         fail(index, failure ?? new MooncakeError('ERR_TRANSFER_FAIL', 'The transport lost the operation'))
@@ -100,29 +101,4 @@ export class TransferSubmitter {
       error: error.message,
     })
   }
-}
-
-/** Settles when the stream has ended; gives the error of the batch as a whole, if there was one. */
-function run(
-  transport: Transport,
-  batch: readonly TransferOp[],
-  signal: AbortSignal,
-  next: (completion: Completion) => void,
-): Promise<Error | undefined> {
-  return new Promise(resolve => {
-    const error = (cause: unknown): void => {
-      resolve(asMooncakeError(cause, 'ERR_TRANSFER_FAIL'))
-    }
-    try {
-      transport.execute(batch, { signal }).subscribe({
-        next,
-        error,
-        complete: () => {
-          resolve(undefined)
-        },
-      })
-    } catch (cause) {
-      error(cause)
-    }
-  })
 }

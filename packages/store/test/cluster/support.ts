@@ -16,6 +16,7 @@ export interface NodeOptions {
   readonly scheduler?: StoreConfig['scheduler']
   readonly logger?: Logger
   readonly clock?: Clock
+  readonly metrics?: StoreConfig['metrics']
 }
 
 /** Every way that bytes take between nodes; small objects ride the RPC unless that is turned off. */

@@ -74,13 +74,17 @@ describe('Committer', () => {
     const unannounced = new Unannounced()
     const locks = new KeyLocks()
     const generations = new GenerationClock(clock)
-    const committer = new Committer({ backend, notifier, unannounced, locks, generations, nodeName: 'n' })
-    return { committer, unannounced, notifier, answer }
+    const known: string[] = []
+    const onKnown = (key: string): void => {
+      known.push(key)
+    }
+    const parts = { backend, notifier, unannounced, locks, generations, nodeName: 'n', onKnown }
+    return { committer: new Committer(parts), unannounced, notifier, answer, known }
   }
 
   it('shows nobody a put before the directory has answered, and drops it where that says no', async () => {
     await using harness = Harness.dram(1000)
-    const { committer, unannounced, answer } = committerOf(harness, ['stale'])
+    const { committer, unannounced, answer, known } = committerOf(harness, ['stale'])
     const first = committer.commit(harness.space(10), metaOf('k', 10), 'put')
     await settled()
     expect(unannounced.has('k')).to.equal(true)
@@ -94,6 +98,7 @@ describe('Committer', () => {
     await waited
     expect(harness.backend.has('k')).to.equal(false)
     expect(await Promise.all([first, second])).to.deep.equal([true, true])
+    expect(known).to.deep.equal([])
     expect(unannounced.answered([{ key: 'k' }])).to.equal(undefined)
   })
 

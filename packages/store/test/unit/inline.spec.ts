@@ -6,6 +6,7 @@ import { createCopyPool, createRegion, sliceOf, wrapBuffer } from '@mooncake-ts/
 import { rejectsWith } from '@mooncake-ts/testkit'
 import { PeerReads } from '../../dist/engine/peer-reads.js'
 import { KeyLocks } from '../../dist/local/key-locks.js'
+import { Neighbours } from '../../dist/near/neighbours.js'
 import { Committer } from '../../dist/peers/committer.js'
 import { InlineWriter } from '../../dist/peers/inline-writer.js'
 import type { PeerClient } from '../../dist/peers/peer-client.js'
@@ -81,6 +82,7 @@ describe('what comes inside of an RPC', () => {
       const reads = new PeerReads({
         transports: [],
         submitter: undefined as unknown as TransferSubmitter,
+        neighbours: new Neighbours(systemClock, []),
         clock: systemClock,
         copyPool,
         direction: 'reverse',
@@ -126,7 +128,8 @@ describe('an owner that gets objects inside of an RPC', () => {
     const unannounced = new Unannounced()
     const generations = new GenerationClock(clock)
     const locks = new KeyLocks()
-    const committer = new Committer({ backend, notifier, unannounced, locks, generations, nodeName: 'n' })
+    const parts = { backend, notifier, unannounced, locks, generations, nodeName: 'n', onKnown: () => {} }
+    const committer = new Committer(parts)
     const writes = new WritesInFlight()
     const copyPool = memory.copyPool
     const init = { backend, copyPool, committer, writes, unannounced, nodeId: 'me' }

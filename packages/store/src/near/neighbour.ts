@@ -1,0 +1,117 @@
+import type { RemoteView, RemoteWindow, Slice, Transport, TransferOp } from '@mooncake-ts/core'
+import type { ReadOutcome, ReadTask } from '../engine/peer-reads.js'
+import { executeBatch } from '../transfer/execute-batch.js'
+import { subSlice } from '../transfer/slices.js'
+import type { Place, PlaceReader } from './place-table.js'
+
+/** Memory of a neighbour, and the transport that has mapped it. */
+export interface NeighbourMemory {
+  readonly transport: Transport
+  /** Of the table. */
+  readonly view: RemoteView
+  readonly table: PlaceReader
+  /** By the numbers in the table. */
+  readonly windows: readonly RemoteWindow[]
+}
+
+interface Found {
+  readonly position: number
+  readonly place: Place
+  readonly into: Slice
+}
+
+/** A node whose objects this process copies without asking. */
+export class Neighbour {
+  readonly #memory: NeighbourMemory
+  #beat: number
+  #believedUntilMs: number
+  #uses: string[] = []
+  /** It cannot be read any more in this way, or not all of it. */
+  #outdated = false
+
+  constructor(memory: NeighbourMemory, believedUntilMs: number) {
+    this.#memory = memory
+    this.#beat = memory.table.beat
+    this.#believedUntilMs = believedUntilMs
+  }
+
+  /** To be opened anew. */
+  get outdated(): boolean {
+    return this.#outdated || !this.#memory.view.valid
+  }
+
+  /**
+   * Its event loop turned lately. One that does not, does not hear either that an object was removed, and may count
+   * as dead elsewhere.
+   */
+  isAlive(nowMs: number): boolean {
+    return nowMs < this.#believedUntilMs
+  }
+
+  /** To be called from time to time. */
+  look(believedUntilMs: number): void {
+    const { beat } = this.#memory.table
+    if (beat === this.#beat) return
+    this.#beat = beat
+    this.#believedUntilMs = believedUntilMs
+  }
+
+  /** Keys that were read since the last time. */
+  takeUses(): string[] {
+    const uses = this.#uses
+    this.#uses = []
+    return uses
+  }
+
+  get useCount(): number {
+    return this.#uses.length
+  }
+
+  /**
+   * One outcome per task, at rest; none where the owner has to be asked. Undefined where that is so for all.
+   * @throws the signal's reason
+   */
+  async read(
+    tasks: readonly ReadTask[],
+    signal: AbortSignal,
+  ): Promise<Array<ReadOutcome | undefined> | undefined> {
+    const { table, transport, windows } = this.#memory
+    const found = this.#find(tasks)
+    if (found.length === 0) return undefined
+    const ops = found.map(({ place: { region, offset, byteLength }, into }): TransferOp => {
+      return { kind: 'read', local: into, remote: { window: windows[region]!, offset, byteLength } }
+    })
+    const outcomes = new Array<ReadOutcome | undefined>(tasks.length)
+    await executeBatch(transport, ops, signal, ({ index, error }) => {
+      const { position, place, into } = found[index]!
+      if (error != null) this.#outdated = true
+      else if (!table.holds(place))
+        scrub(into) // It may be another object by now.
+      else {
+        const { byteLength, checksum } = place
+        outcomes[position] = checksum == null ? { byteLength } : { byteLength, checksum }
+        this.#uses.push(tasks[position]!.key)
+      }
+    })
+    signal.throwIfAborted()
+    return outcomes
+  }
+
+  /** What does not fit is for the owner to refuse. */
+  #find(tasks: readonly ReadTask[]): Found[] {
+    const { table, windows } = this.#memory
+    const found: Found[] = []
+    tasks.forEach(({ key, target }, position) => {
+      const place = table.find(key)
+      if (place == null || place.byteLength > target.byteLength) return
+      if (place.region < windows.length)
+        found.push({ position, place, into: subSlice(target, 0, place.byteLength) })
+      else this.#outdated = true // It has memory that we have not heard of.
+    })
+    return found
+  }
+}
+
+function scrub({ region, offset, byteLength }: Slice): void {
+  if (!region.closed) region.view(offset, byteLength).fill(0)
+}

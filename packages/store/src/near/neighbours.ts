@@ -1,0 +1,114 @@
+import type { Clock, RemoteView, RemoteWindow, Transport } from '@mooncake-ts/core'
+import type { PeerClient } from '../peers/peer-client.js'
+import type { WireRegion } from '../peers/protocol.js'
+import { Neighbour, type NeighbourMemory } from './neighbour.js'
+import { PlaceReader } from './place-table.js'
+import { BEAT_MS } from './places.js'
+
+/** Far less than the silence after which the master counts a node as gone. */
+const BELIEVED_BEATS = 3
+const OPEN_TIMEOUT_MS = 5000
+/** A peer that is no neighbour is asked again after this. */
+const RETRY_MS = 10_000
+/** Uses that are told before the next beat. */
+const USES_MAX = 4096
+
+interface Known {
+  readonly peer: PeerClient
+  neighbour?: Neighbour | undefined
+  /** While it is being opened: never. */
+  retryAtMs: number
+}
+
+/** Which peers are neighbours: asked once in the background, while everything goes its ordinary way. */
+export class Neighbours {
+  readonly #clock: Clock
+  /** Those that can show memory of peers. */
+  readonly #transports: readonly Transport[]
+  readonly #known = new Map<string, Known>()
+  readonly #closing = new AbortController()
+  #looking: Disposable | undefined
+
+  constructor(clock: Clock, transports: readonly Transport[]) {
+    this.#clock = clock
+    this.#transports = transports.filter(transport => transport.view != null)
+  }
+
+  /** Undefined where the peer has to be asked. */
+  at(peer: PeerClient): Neighbour | undefined {
+    if (this.#transports.length === 0) return undefined
+    const nowMs = this.#clock.nowMs()
+    let known = this.#known.get(peer.endpoint)
+    if (known == null) this.#known.set(peer.endpoint, (known = { peer, retryAtMs: nowMs }))
+    const { neighbour } = known
+    if (neighbour?.outdated === false) {
+      if (neighbour.useCount >= USES_MAX) this.#tellUses(peer, neighbour)
+      return neighbour.isAlive(nowMs) ? neighbour : undefined
+    }
+    if (nowMs >= known.retryAtMs) void this.#open(known)
+    return undefined
+  }
+
+  close(): void {
+    this.#closing.abort()
+    this.#looking?.[Symbol.dispose]()
+    this.#known.clear()
+  }
+
+  async #open(known: Known): Promise<void> {
+    known.retryAtMs = Infinity
+    known.neighbour = undefined
+    try {
+      const memory = await this.#map(known.peer)
+      if (memory != null && !this.#closing.signal.aborted) {
+        known.neighbour = new Neighbour(memory, this.#believedUntilMs())
+        this.#looking ??= this.#clock.every(BEAT_MS, () => {
+          this.#look()
+        })
+      }
+    } catch {
+      // It is away, of another version, or has memory that cannot be mapped here: it is asked in the ordinary way.
+    }
+    known.retryAtMs = this.#clock.nowMs() + (known.neighbour == null ? RETRY_MS : 0)
+  }
+
+  async #map(peer: PeerClient): Promise<NeighbourMemory | undefined> {
+    const options = { deadlineMs: OPEN_TIMEOUT_MS, signal: this.#closing.signal }
+    const { table: region, tableBytes = 0, regions } = await peer.openPlaces(options)
+    for (const transport of this.#transports) {
+      const window = windowFor(transport, region)
+      const windows = regions.map(each => windowFor(transport, each)).filter(each => each != null)
+      if (window == null || windows.length < regions.length) continue
+      const view = await this.#view(transport, window, tableBytes)
+      // Mapped now, so that no read waits for a peer that does not answer.
+      for (const each of windows) await this.#view(transport, each, 0)
+      return { transport, view, table: new PlaceReader(view.bytes), windows }
+    }
+    return undefined
+  }
+
+  async #view(transport: Transport, window: RemoteWindow, byteLength: number): Promise<RemoteView> {
+    return await transport.view!({ window, offset: 0, byteLength }, { signal: this.#closing.signal })
+  }
+
+  #look(): void {
+    for (const { peer, neighbour } of this.#known.values()) {
+      if (neighbour == null) continue
+      neighbour.look(this.#believedUntilMs())
+      if (neighbour.useCount > 0) this.#tellUses(peer, neighbour)
+    }
+  }
+
+  /** Nobody waits for it: where it is lost, objects seem a little less wanted than they are. */
+  #tellUses(peer: PeerClient, neighbour: Neighbour): void {
+    peer.countUses(neighbour.takeUses(), { deadlineMs: BEAT_MS }).catch(() => {})
+  }
+
+  #believedUntilMs(): number {
+    return this.#clock.nowMs() + BELIEVED_BEATS * BEAT_MS
+  }
+}
+
+function windowFor(transport: Transport, region: WireRegion | undefined): RemoteWindow | undefined {
+  return region?.windows.find(window => window.scheme === transport.scheme && transport.reaches(window))
+}
