@@ -1,18 +1,21 @@
-import {
-  asMooncakeError,
-  MooncakeError,
-  type CopyOp,
-  type MemoryProvider,
-  type Slice,
-} from '@mooncake-ts/core'
+import { asMooncakeError, type CopyOp, type MemoryProvider, type Slice } from '@mooncake-ts/core'
 import type { Reservation, TieredBackend } from '../local/tiered-backend.js'
 import type { StagingPool } from '../local/staging-pool.js'
-import type { Committer } from '../peers/committer.js'
+import type { Committer, CommitOutcome } from '../peers/committer.js'
+import { leaseExpired } from '../peers/inline-writer.js'
 import { metaOf } from '../peers/meta-of.js'
 import type { Unannounced } from '../peers/unannounced.js'
 import type { WriteTerms } from '../peers/remote-writer.js'
 import { subSlice } from '../transfer/slices.js'
 import type { WriteOutcome, WriteTask } from './peer-writes.js'
+
+/** An object, and where it goes. */
+interface Placed {
+  readonly task: WriteTask
+  /** Among those of the call. */
+  readonly position: number
+  readonly reservation: Reservation
+}
 
 /** Writes objects into this node's own tiers. */
 export class LocalWrites {
@@ -36,48 +39,93 @@ export class LocalWrites {
     this.#unannounced = init.unannounced
   }
 
-  /** One outcome per task, in order. */
+  /** One outcome per task, in order. Those that find room in memory at once go together. */
   async write(
     tasks: readonly WriteTask[],
     terms: WriteTerms,
     signal: AbortSignal,
     leased = false,
   ): Promise<WriteOutcome[]> {
-    return await Promise.all(
-      tasks.map(task =>
-        this.#writeOne(task, terms, signal, leased).catch((error: unknown) => ({
-          error: asMooncakeError(error),
-          existed: false,
-        })),
-      ),
-    )
+    const outcomes = new Array<WriteOutcome>(tasks.length)
+    const waits: Promise<void>[] = []
+    const ready: Placed[] = []
+    tasks.forEach((task, position) => {
+      const reservation = this.#reserveNow(task, terms)
+      if (reservation != null) ready.push({ task, position, reservation })
+      else {
+        waits.push(
+          this.#writeSlowly(task, terms, signal, leased).then(outcome => {
+            outcomes[position] = outcome
+          }),
+        )
+      }
+    })
+    if (ready.length > 0) waits.push(this.#writeNow(ready, terms, leased, outcomes))
+    await Promise.all(waits)
+    return outcomes
   }
 
-  async #writeOne(
+  /** In memory, for a key that is not here. */
+  #reserveNow({ key, byteLength }: WriteTask, { upsert }: WriteTerms): Reservation | undefined {
+    if (!upsert && this.#backend.has(key)) return undefined
+    const reservation = this.#backend.reserveNow(byteLength)
+    if (reservation?.slice != null) return reservation
+    reservation?.abandon()
+    return undefined
+  }
+
+  async #writeNow(
+    placed: readonly Placed[],
+    terms: WriteTerms,
+    leased: boolean,
+    outcomes: WriteOutcome[],
+  ): Promise<void> {
+    try {
+      await this.#memory.copyPool.copy(
+        placed.flatMap(({ task, reservation }) => gather(task.parts, reservation.slice!)),
+      )
+    } catch (cause) {
+      const error = asMooncakeError(cause)
+      for (const { position, reservation } of placed) {
+        reservation.abandon()
+        outcomes[position] = { existed: false, error }
+      }
+      return
+    }
+    const commits = placed.map(({ task, reservation }) => ({ reservation, meta: metaOf(task, terms) }))
+    const committed = await this.#committer.commitMany(commits, terms.upsert ? 'upsert' : 'put', leased)
+    placed.forEach(({ position }, i) => {
+      outcomes[position] = outcomeOf(committed[i]!, leased)
+    })
+  }
+
+  /** Never rejects. */
+  async #writeSlowly(
     task: WriteTask,
     terms: WriteTerms,
     signal: AbortSignal,
     leased: boolean,
   ): Promise<WriteOutcome> {
-    if (!terms.upsert && this.#backend.has(task.key)) {
-      await this.#unannounced.answered([task], signal)
-      return { existed: true }
-    }
     const { byteLength, parts } = task
     const { upsert, waitMs } = terms
-    const reservation =
-      this.#backend.reserveNow(byteLength) ??
-      (await this.#backend.reserve(byteLength, { deadlineMs: waitMs, signal }))
     try {
-      await this.#fill(reservation, parts, byteLength, signal)
+      if (!upsert && this.#backend.has(task.key)) {
+        await this.#unannounced.answered([task], signal)
+        return { existed: true }
+      }
+      const reservation = await this.#backend.reserve(byteLength, { deadlineMs: waitMs, signal })
+      try {
+        await this.#fill(reservation, parts, byteLength, signal)
+      } catch (error) {
+        reservation.abandon()
+        throw error
+      }
+      const commits = [{ reservation, meta: metaOf(task, terms) }]
+      const [outcome] = await this.#committer.commitMany(commits, upsert ? 'upsert' : 'put', leased)
+      return outcomeOf(outcome!, leased)
     } catch (error) {
-      reservation.abandon()
-      throw error
+      return { error: asMooncakeError(error), existed: false }
     }
-    const mode = upsert ? 'upsert' : 'put'
-    const existed = await this.#committer.commit(reservation, metaOf(task, terms), mode, leased)
-    if (existed && leased) throw new MooncakeError('ERR_LEASE_EXPIRED', 'Another value may be there')
-    return { existed }
   }
 
   async #fill(
@@ -100,6 +148,10 @@ export class LocalWrites {
       }
     }
   }
+}
+
+function outcomeOf(outcome: CommitOutcome, leased: boolean): WriteOutcome {
+  return leased && outcome.existed ? { existed: false, error: leaseExpired() } : outcome
 }
 
 function gather(parts: readonly Slice[], into: Slice): CopyOp[] {

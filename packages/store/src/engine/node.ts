@@ -235,7 +235,15 @@ export class Node implements Startable {
         nodeId: this.nodeId,
       }),
       inlineReader: new InlineReader(backend, memory.copyPool),
-      writer: new RemoteWriter({ backend, submitter, staging, committer, writes, unannounced }),
+      writer: new RemoteWriter({
+        backend,
+        submitter,
+        staging,
+        committer,
+        writes,
+        unannounced,
+        nodeId: this.nodeId,
+      }),
       sessions: this.#sessions,
       unannounced,
       places: this.#places,
@@ -321,8 +329,8 @@ export class Node implements Startable {
    */
   #announce({ key, byteLength, generation }: ObjectMeta, tier: Tier): void {
     const told = this.#notifier.add({ key, byteLength, generation, segment: this.#segmentOf(tier) })
-    void told.then(result => {
-      if (result !== 'ok') this.backend.remove(key, generation, 'replaced')
+    void told.then(refused => {
+      if (refused) this.backend.remove(key, generation, 'replaced')
     })
   }
 

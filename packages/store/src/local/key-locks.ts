@@ -8,6 +8,7 @@ import { hashKey } from './key-hash.js'
  */
 export class KeyLocks {
   readonly #held: Uint8Array
+  #heldCount = 0
   /** By stripe, where somebody waits. A Set is a queue that forgets in constant time. */
   readonly #waiting = new Map<number, Set<() => void>>()
 
@@ -37,6 +38,11 @@ export class KeyLocks {
     )
   }
 
+  /** Whether `lock` would have to wait. */
+  isHeld(key: string): boolean {
+    return this.#heldCount > 0 && this.#held[this.#stripeOf(key)] === 1
+  }
+
   #stripeOf(key: string): number {
     return hashKey(key) % this.#held.length
   }
@@ -44,7 +50,7 @@ export class KeyLocks {
   #run<T>(stripes: readonly number[], fn: () => T | Promise<T>): T | Promise<T> {
     for (let i = 0; i < stripes.length; i++) {
       if (this.#held[stripes[i]!] === 1) return this.#runLater(stripes, i, fn)
-      this.#held[stripes[i]!] = 1
+      this.#hold(stripes[i]!)
     }
     return this.#runHeld(stripes, fn)
   }
@@ -53,7 +59,7 @@ export class KeyLocks {
   async #runLater<T>(stripes: readonly number[], from: number, fn: () => T | Promise<T>): Promise<T> {
     for (let i = from; i < stripes.length; i++) {
       const stripe = stripes[i]!
-      if (this.#held[stripe] === 0) this.#held[stripe] = 1
+      if (this.#held[stripe] === 0) this.#hold(stripe)
       else await this.#turn(stripe)
     }
     return await this.#runHeld(stripes, fn)
@@ -75,6 +81,11 @@ export class KeyLocks {
     return result
   }
 
+  #hold(stripe: number): void {
+    this.#held[stripe] = 1
+    this.#heldCount++
+  }
+
   #turn(stripe: number): Promise<void> {
     return new Promise(resolve => {
       const queue = this.#waiting.get(stripe)
@@ -88,6 +99,7 @@ export class KeyLocks {
       const queue = this.#waiting.get(stripe)
       if (queue == null) {
         this.#held[stripe] = 0
+        this.#heldCount--
         continue
       }
       // Handed over without being free in between, so that nobody overtakes.

@@ -27,6 +27,8 @@ const SLICE_MS = 10
 /** `evicted` and `demoted`: one replica went for want of space; after a demotion a slower tier has the object. */
 export type RemoveReason = 'evicted' | 'demoted' | 'removed' | 'replaced' | 'lost'
 
+export type CommitResult = 'committed' | 'exists' | 'stale'
+
 /** Called inside of the change, after it is made. They must neither throw nor change the backend. */
 export interface BackendEvents {
   committed(meta: ObjectMeta, tier: Tier): void
@@ -145,23 +147,36 @@ export class TieredBackend {
     meta: ObjectMeta,
     mode: 'put' | 'upsert',
     installed: () => void = () => {},
-  ): Promise<'committed' | 'exists' | 'stale'> {
+  ): Promise<CommitResult> {
     const holding = reservation.take()
-    let owned = false
+    let outcome: CommitResult | undefined
     try {
       assertMeta(meta, holding)
       const { tier, allocation } = holding
-      if (tier.commit != null && this.#conflict(meta, mode) == null) await tier.commit(allocation, meta)
-      const conflict = this.#conflict(meta, mode) // Another writer may have been faster.
-      if (conflict != null) return conflict
-      this.#install(meta, holding)
-      this.#scheduler?.onStored(meta.key)
-      owned = true
-      installed()
-      return 'committed'
+      if (this.#conflict(meta, mode) == null) await tier.commit?.(allocation, meta)
+      outcome = this.#tryInstall(meta, holding, mode) // Another writer may have been faster.
+      if (outcome === 'committed') installed()
+      return outcome
     } finally {
-      if (!owned) holding.release()
-      this.#inUse.leave()
+      this.#endCommit(holding, outcome)
+    }
+  }
+
+  /** Whether `commitNow` will do. */
+  commitsNow({ holding }: Reservation): boolean {
+    return holding.tier.commit == null
+  }
+
+  /** As `commit`, without a promise, in tiers that need not be asked. */
+  commitNow(reservation: Reservation, meta: ObjectMeta, mode: 'put' | 'upsert'): CommitResult {
+    const holding = reservation.take()
+    let outcome: CommitResult | undefined
+    try {
+      assertMeta(meta, holding)
+      outcome = this.#tryInstall(meta, holding, mode)
+      return outcome
+    } finally {
+      this.#endCommit(holding, outcome)
     }
   }
 
@@ -348,6 +363,19 @@ export class TieredBackend {
     if (current == null) return undefined
     if (mode === 'put') return 'exists'
     return current.generation > meta.generation ? 'stale' : undefined
+  }
+
+  #tryInstall(meta: ObjectMeta, holding: Holding, mode: 'put' | 'upsert'): CommitResult {
+    const conflict = this.#conflict(meta, mode)
+    if (conflict != null) return conflict
+    this.#install(meta, holding)
+    this.#scheduler?.onStored(meta.key)
+    return 'committed'
+  }
+
+  #endCommit(holding: Holding, outcome: CommitResult | undefined): void {
+    if (outcome !== 'committed') holding.release()
+    this.#inUse.leave()
   }
 
   #install(meta: ObjectMeta, holding: Holding): void {

@@ -1,10 +1,32 @@
-import { MooncakeError, type GenerationClock } from '@mooncake-ts/core'
+import {
+  asMooncakeError,
+  MooncakeError,
+  type GenerationClock,
+  type ReplicaAdd,
+  type Tier,
+} from '@mooncake-ts/core'
 import type { KeyLocks } from '../local/key-locks.js'
 import type { ObjectMeta, Reservation, TieredBackend } from '../local/tiered-backend.js'
+import { AddBatch } from '../routes/add-batch.js'
 import type { RouteNotifier } from '../routes/route-notifier.js'
 import type { Unannounced } from './unannounced.js'
 
 export type WriteMode = 'put' | 'upsert'
+
+/** Bytes that are whole, and the name that they are to have. */
+export interface Commit {
+  readonly reservation: Reservation
+  readonly meta: ObjectMeta
+}
+
+export interface CommitOutcome {
+  /** Another value of the key stays, or has taken its place. */
+  readonly existed: boolean
+  readonly error?: Error
+}
+
+const COMMITTED: CommitOutcome = Object.freeze({ existed: false })
+const EXISTED: CommitOutcome = Object.freeze({ existed: true })
 
 /**
  * The last step of every write on this node: make it current, tell the directory, and give it up again where
@@ -18,6 +40,7 @@ export class Committer {
   readonly #generations: GenerationClock
   readonly #nodeName: string
   readonly #onKnown: (key: string, generation: number) => void
+  readonly #segments = new Map<Tier, string>()
   /** Of every object that has left this node. */
   #goneGeneration = 0
 
@@ -45,49 +68,127 @@ export class Committer {
     if (generation > this.#goneGeneration) this.#goneGeneration = generation
   }
 
-  /**
-   * Settles when other nodes can find the object. True where another value of the key stays or has taken its
-   * place.
-   *
-   * Orders to drop an object carry its generation, and may still be on their way when it has gone. One with a
-   * leased number could be younger and have a smaller one: the order would hit it. So a leased number has to
-   * be above that of every object that has gone from here.
-   *
-   * @throws ERR_LEASE_EXPIRED
-   */
+  /** Whether a leased number is too old, as far as is known now; see `commitMany`. */
+  isTooOld(generation: number): boolean {
+    return generation <= this.#goneGeneration
+  }
+
+  /** One object; see `commitMany`. True where it `existed`. @throws the error of its outcome */
   async commit(
     reservation: Reservation,
     meta: ObjectMeta,
     mode: WriteMode,
     leased = false,
   ): Promise<boolean> {
-    this.#generations.observe(meta.generation)
-    const segment = `${this.#nodeName}/${reservation.holding.tier.name}`
-    let answer: Promise<boolean> | undefined
-    const installed = (): void => {
-      answer = this.#announce(meta, segment, mode === 'put')
-    }
-    await this.#locks.lock(meta.key, () => {
-      if (leased && meta.generation <= this.#goneGeneration) {
-        reservation.abandon()
-        throw new MooncakeError('ERR_LEASE_EXPIRED', 'Younger objects than the lease have left this node')
+    const [outcome] = await this.commitMany([{ reservation, meta }], mode, leased)
+    if (outcome!.error != null) throw outcome!.error
+    return outcome!.existed
+  }
+
+  /**
+   * Settles when other nodes can find the objects: one outcome for each, in order. Those in memory are current
+   * at once, and are announced together, so that there is no promise for each.
+   *
+   * Orders to drop an object carry its generation, and may still be on their way when it has gone. One with a
+   * leased number could be younger and have a smaller one: the order would hit it. So a leased number has to
+   * be above that of every object that has gone from here: else ERR_LEASE_EXPIRED.
+   */
+  async commitMany(commits: readonly Commit[], mode: WriteMode, leased = false): Promise<CommitOutcome[]> {
+    const outcomes = new Array<CommitOutcome>(commits.length).fill(COMMITTED)
+    const batch = new AddBatch()
+    const installed: string[] = []
+    const waits: Promise<void>[] = []
+    commits.forEach((commit, position) => {
+      const { key } = commit.meta
+      if (this.#locks.isHeld(key) || !this.#backend.commitsNow(commit.reservation)) {
+        waits.push(
+          this.#commitSlowly(commit, mode, leased).then(outcome => {
+            outcomes[position] = outcome
+          }),
+        )
+        return
       }
-      return this.#backend.commit(reservation, meta, mode, installed)
+      try {
+        if (this.#commitNow(commit, mode, leased, batch)) installed.push(key)
+        else {
+          // The value that is here may have to go.
+          outcomes[position] = EXISTED
+          const answered = this.#unannounced.answered([commit.meta])
+          if (answered != null) waits.push(answered)
+        }
+      } catch (error) {
+        outcomes[position] = { existed: false, error: asMooncakeError(error) }
+      }
     })
-    if (answer != null) return await answer
-    await this.#unannounced.answered([meta]) // The value that is here may have to go.
+    batch.close()
+    const answered = this.#dropRefused(batch)
+    if (mode === 'put' && installed.length > 0) this.#unannounced.track(installed, answered)
+    await answered
+    for (const { key, generation } of batch.refused) {
+      const position = commits.findIndex(({ meta }) => meta.key === key && meta.generation === generation)
+      outcomes[position] = EXISTED
+    }
+    await Promise.all(waits)
+    return outcomes
+  }
+
+  /** False where another value stays. @throws what makes it impossible */
+  #commitNow(commit: Commit, mode: WriteMode, leased: boolean, batch: AddBatch): boolean {
+    const { reservation, meta } = commit
+    this.#generations.observe(meta.generation)
+    this.#checkLease(commit, leased)
+    if (this.#backend.commitNow(reservation, meta, mode) !== 'committed') return false
+    this.#notifier.addTo(batch, this.#addOf(commit, mode))
     return true
   }
 
-  async #announce(meta: ObjectMeta, segment: string, ifAbsent: boolean): Promise<boolean> {
+  /** For tiers that have to be asked. Never rejects. */
+  async #commitSlowly(commit: Commit, mode: WriteMode, leased: boolean): Promise<CommitOutcome> {
+    const { reservation, meta } = commit
+    const batch = new AddBatch()
+    this.#generations.observe(meta.generation)
+    let answered: Promise<void> | undefined
+    const installed = (): void => {
+      this.#notifier.addTo(batch, this.#addOf(commit, mode))
+      batch.close()
+      answered = this.#dropRefused(batch)
+      if (mode === 'put') this.#unannounced.track([meta.key], answered)
+    }
+    try {
+      await this.#locks.lock(meta.key, () => {
+        this.#checkLease(commit, leased)
+        return this.#backend.commit(reservation, meta, mode, installed)
+      })
+    } catch (error) {
+      return { existed: false, error: asMooncakeError(error) }
+    }
+    await (answered ?? this.#unannounced.answered([meta]))
+    return answered == null || batch.refused.length > 0 ? EXISTED : COMMITTED
+  }
+
+  /** @throws ERR_LEASE_EXPIRED; then the reservation is abandoned */
+  #checkLease({ reservation, meta }: Commit, leased: boolean): void {
+    if (!leased || !this.isTooOld(meta.generation)) return
+    reservation.abandon()
+    throw new MooncakeError('ERR_LEASE_EXPIRED', 'Younger objects than the lease have left this node')
+  }
+
+  #addOf({ reservation, meta }: Commit, mode: WriteMode): ReplicaAdd {
     const { key, byteLength, generation } = meta
-    const told = this.#notifier.add({ key, byteLength, generation, segment, ifAbsent })
-    const refused = told.then(result => {
-      if (result === 'ok') this.#onKnown(key, generation)
-      else this.#backend.remove(key, generation, 'replaced')
-      return result !== 'ok'
-    })
-    if (ifAbsent) this.#unannounced.track(key, refused)
-    return await refused
+    const segment = this.#segmentOf(reservation.holding.tier)
+    return { key, byteLength, generation, segment, ifAbsent: mode === 'put' }
+  }
+
+  #segmentOf(tier: Tier): string {
+    let segment = this.#segments.get(tier)
+    if (segment == null) this.#segments.set(tier, (segment = `${this.#nodeName}/${tier.name}`))
+    return segment
+  }
+
+  /** Settles when the directory has answered, and what it does not want is gone from here. */
+  async #dropRefused(batch: AddBatch): Promise<void> {
+    await batch.answered
+    for (const { key, generation } of batch.refused) this.#backend.remove(key, generation, 'replaced')
+    for (const { key, generation } of batch.accepted) this.#onKnown(key, generation)
   }
 }

@@ -113,22 +113,32 @@ export class InlineWriter {
       for (const { reservation } of targets) reservation.abandon()
       throw error
     }
-    await Promise.all(targets.map(target => this.#commit(request, target, response)))
+    await this.#commit(request, targets, response)
   }
 
-  async #commit(request: Request, { position, reservation }: Target, response: Response): Promise<void> {
-    const mode = request.upsert ? 'upsert' : 'put'
+  async #commit(request: Request, targets: readonly Target[], response: Response): Promise<void> {
     const leased = request.leasedFor != null
-    try {
-      const existed = await this.#init.committer.commit(reservation, metaAt(request, position), mode, leased)
-      if (!existed) return
+    const commits = targets.map(({ position, reservation }) => ({
+      reservation,
+      meta: metaAt(request, position),
+    }))
+    const outcomes = await this.#init.committer.commitMany(
+      commits,
+      request.upsert ? 'upsert' : 'put',
+      leased,
+    )
+    outcomes.forEach(({ existed, error }, i) => {
+      const { position } = targets[i]!
+      if (error != null) fail(response, position, error)
       // With an old number, "not absent" may be about a value that nobody can reach: the directory has to say.
-      if (leased) throw new MooncakeError('ERR_LEASE_EXPIRED', 'Another value may be there')
-      response.existed.push(position)
-    } catch (error) {
-      fail(response, position, error)
-    }
+      else if (existed && leased) fail(response, position, leaseExpired())
+      else if (existed) response.existed.push(position)
+    })
   }
+}
+
+export function leaseExpired(): MooncakeError {
+  return new MooncakeError('ERR_LEASE_EXPIRED', 'Another value may be there')
 }
 
 function fail(response: Response, position: number, error: unknown): void {

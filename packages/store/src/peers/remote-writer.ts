@@ -3,6 +3,7 @@ import type { Reservation, TieredBackend } from '../local/tiered-backend.js'
 import type { StagingPool } from '../local/staging-pool.js'
 import type { SubmitOp, TransferSubmitter } from '../transfer/submitter.js'
 import type { Committer } from './committer.js'
+import { leaseExpired } from './inline-writer.js'
 import { metaOf } from './meta-of.js'
 import type { WireRegion, WriteItemSpec, WriteResultItem } from './protocol.js'
 import { addOps, capacityOf } from './remote-reader.js'
@@ -20,6 +21,8 @@ export interface WriteTerms {
 export interface WriteRequest extends WriteTerms {
   readonly regions: readonly WireRegion[]
   readonly items: readonly WriteItemSpec[]
+  /** The generations come from a lease, in which this node's life had that id. */
+  readonly leasedFor?: string | undefined
 }
 
 /** Space that an item has, and the memory that its bytes go to first. */
@@ -44,6 +47,7 @@ export class RemoteWriter {
   readonly #committer: Committer
   readonly #writes: WritesInFlight
   readonly #unannounced: Unannounced
+  readonly #nodeId: string
 
   constructor(init: {
     readonly backend: TieredBackend
@@ -52,6 +56,7 @@ export class RemoteWriter {
     readonly committer: Committer
     readonly writes: WritesInFlight
     readonly unannounced: Unannounced
+    readonly nodeId: string
   }) {
     this.#backend = init.backend
     this.#submitter = init.submitter
@@ -59,6 +64,7 @@ export class RemoteWriter {
     this.#committer = init.committer
     this.#writes = init.writes
     this.#unannounced = init.unannounced
+    this.#nodeId = init.nodeId
   }
 
   /**
@@ -66,22 +72,46 @@ export class RemoteWriter {
    * not hold up the others.
    */
   async serve(request: WriteRequest, signal: AbortSignal): Promise<WriteResultItem[]> {
-    const results = new Array<Promise<WriteResultItem> | WriteResultItem>(request.items.length)
+    const { leasedFor = this.#nodeId } = request
+    if (leasedFor !== this.#nodeId) {
+      throw new MooncakeError('ERR_LEASE_EXPIRED', 'The lease is for an earlier life of this node')
+    }
+    const results = new Array<WriteResultItem>(request.items.length)
     const ready: Target[] = []
+    const waits: Promise<void>[] = []
     request.items.forEach((item, index) => {
+      const later = (result: Promise<WriteResultItem>): void => {
+        waits.push(
+          result.catch(failure).then(value => {
+            results[index] = value
+          }),
+        )
+      }
       if (!request.upsert && this.#backend.has(item.key)) {
-        results[index] = this.#unannounced.answered([item], signal)?.then(() => EXISTED) ?? EXISTED
+        results[index] = EXISTED
+        const answered = this.#unannounced.answered([item], signal)
+        if (answered != null) later(answered.then(() => EXISTED))
+        return
+      }
+      if (request.leasedFor != null && this.#committer.isTooOld(item.generation)) {
+        results[index] = failure(leaseExpired()) // Before its bytes are moved, and not only when they have come.
         return
       }
       const earlier = request.upsert ? undefined : this.#writes.earlier(item.key)
       const now = earlier == null ? this.#reserveNow(index, item) : undefined
       if (now != null) ready.push(now)
-      else results[index] = this.#writeLater(request, index, item, earlier, signal)
+      else later(this.#writeLater(request, index, item, earlier, signal))
     })
-    this.#pull(ready, request, signal).forEach((result, position) => {
-      results[ready[position]!.index] = result
-    })
-    return await Promise.all(results.map(result => Promise.resolve(result).catch(failure)))
+    const pulled = this.#pull(ready, request, signal)
+    waits.push(
+      pulled.then(outcomes => {
+        ready.forEach(({ index }, position) => {
+          results[index] = outcomes[position]!
+        })
+      }),
+    )
+    await Promise.all(waits)
+    return results
   }
 
   #reserveNow(index: number, item: WriteItemSpec): Target | undefined {
@@ -112,7 +142,7 @@ export class RemoteWriter {
     }
     const reservation = await this.#backend.reserve(item.byteLength, { deadlineMs: request.waitMs, signal })
     const target = await this.#targetOf(index, item, reservation, signal)
-    return await this.#pull([target], request, signal)[0]!
+    return (await this.#pull([target], request, signal))[0]!
   }
 
   async #targetOf(
@@ -131,65 +161,64 @@ export class RemoteWriter {
     }
   }
 
-  /** Moves the bytes of all targets as one batch; each is committed as soon as its own have come. */
-  #pull(targets: readonly Target[], request: WriteRequest, signal: AbortSignal): Promise<WriteResultItem>[] {
+  /** One result for each target. Never rejects. */
+  #pull(targets: readonly Target[], request: WriteRequest, signal: AbortSignal): Promise<WriteResultItem[]> {
+    const results = this.#pullAndCommit(targets, request, signal)
+    if (!request.upsert && targets.length > 0) {
+      this.#writes.trackMany(
+        targets.map(({ item }) => item.key),
+        results,
+      )
+    }
+    return results
+  }
+
+  /**
+   * Moves the bytes of all targets, and commits together what has come: one message to the directory for a
+   * batch, which costs three processes as much time as 200 KiB of payload.
+   */
+  async #pullAndCommit(
+    targets: readonly Target[],
+    request: WriteRequest,
+    signal: AbortSignal,
+  ): Promise<WriteResultItem[]> {
     const ops: SubmitOp[] = []
     const owners: number[] = []
-    const arrivals = targets.map((target, position) => {
-      const before = ops.length
+    targets.forEach((target, position) => {
       addOps(ops, 'read', target.slice, target.item.parts, request.regions)
-      for (let i = before; i < ops.length; i++) owners.push(position)
-      return new Arrival(ops.length - before)
+      while (owners.length < ops.length) owners.push(position)
     })
-    const moved = this.#submitter.submit(ops, signal, (index, error) => {
-      arrivals[owners[index]!]!.end(error)
+    const errors = new Array<unknown>(targets.length)
+    await this.#submitter.submit(ops, signal, (index, error) => {
+      errors[owners[index]!] ??= error
     })
-    void moved
-    return targets.map((target, position) => {
-      const write = arrivals[position]!.done.then(error => this.#finish(target, request, error, signal))
-      return request.upsert ? write : this.#writes.track(target.item.key, write)
-    })
-  }
-
-  async #finish(
-    target: Target,
-    terms: WriteTerms,
-    error: Error | undefined,
-    signal: AbortSignal,
-  ): Promise<WriteResultItem> {
-    const { item, reservation, slice, releaseStaging } = target
-    try {
-      if (error != null) throw error
-      if (releaseStaging != null) await this.#backend.fill(reservation, slice, signal)
-    } catch (cause) {
-      reservation.abandon()
-      throw cause
-    } finally {
-      releaseStaging?.()
+    const results = new Array<WriteResultItem>(targets.length)
+    const whole: number[] = []
+    for (const [position, target] of targets.entries()) {
+      try {
+        if (errors[position] != null) throw errors[position]
+        if (target.releaseStaging != null) await this.#backend.fill(target.reservation, target.slice, signal)
+        whole.push(position)
+      } catch (error) {
+        target.reservation.abandon()
+        results[position] = failure(error)
+      } finally {
+        target.releaseStaging?.()
+      }
     }
-    const mode = terms.upsert ? 'upsert' : 'put'
-    return { existed: await this.#committer.commit(reservation, metaOf(item, terms), mode) }
-  }
-}
-
-/** Settles, with the first error, when a number of operations have all ended. */
-class Arrival {
-  readonly done: Promise<Error | undefined>
-  #left: number
-  #error: Error | undefined
-  #settle!: (error: Error | undefined) => void
-
-  constructor(count: number) {
-    this.#left = count
-    this.done = new Promise(settle => {
-      this.#settle = settle
+    const leased = request.leasedFor != null
+    const mode = request.upsert ? 'upsert' : 'put'
+    const commits = whole.map(position => {
+      const { reservation, item } = targets[position]!
+      return { reservation, meta: metaOf(item, request) }
     })
-    if (count === 0) this.#settle(undefined)
-  }
-
-  end(error: Error | undefined): void {
-    this.#error ??= error
-    if (--this.#left === 0) this.#settle(this.#error)
+    const outcomes = await this.#committer.commitMany(commits, mode, leased)
+    outcomes.forEach(({ existed, error }, i) => {
+      const expired = existed && leased ? leaseExpired() : undefined
+      const failed = error ?? expired
+      results[whole[i]!] = failed == null ? { existed } : failure(failed)
+    })
+    return results
   }
 }
 

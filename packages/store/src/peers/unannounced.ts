@@ -5,18 +5,18 @@ import { whenAborted } from '../local/when-aborted.js'
  * key, which came first; so until then nobody is given this one (I5), and nobody is told that it exists.
  */
 export class Unannounced {
-  readonly #answers = new Map<string, Promise<unknown>>()
+  readonly #answers = new Map<string, Promise<void>>()
 
   has(key: string): boolean {
     return this.#answers.size > 0 && this.#answers.has(key)
   }
 
-  track(key: string, answer: Promise<unknown>): void {
-    this.#answers.set(key, answer)
-    const forget = (): void => {
-      if (this.#answers.get(key) === answer) this.#answers.delete(key)
-    }
-    answer.then(forget, forget)
+  /** @param answer does not reject */
+  track(keys: readonly string[], answer: Promise<void>): void {
+    for (const key of keys) this.#answers.set(key, answer)
+    void answer.then(() => {
+      for (const key of keys) if (this.#answers.get(key) === answer) this.#answers.delete(key)
+    })
   }
 
   /**
@@ -25,12 +25,12 @@ export class Unannounced {
    */
   answered(items: Iterable<{ readonly key: string }>, signal?: AbortSignal): Promise<void> | undefined {
     if (this.#answers.size === 0) return undefined
-    const waits: Promise<unknown>[] = []
+    const waits = new Set<Promise<void>>() // Those of one batch have one answer.
     for (const { key } of items) {
       const answer = this.#answers.get(key)
-      if (answer != null) waits.push(answer)
+      if (answer != null) waits.add(answer)
     }
-    return waits.length === 0 ? undefined : until(Promise.allSettled(waits), signal)
+    return waits.size === 0 ? undefined : until(Promise.all(waits), signal)
   }
 }
 

@@ -10,11 +10,6 @@ export class WritesInFlight {
     return this.#writes.get(key)
   }
 
-  track<T>(key: string, write: Promise<T>): Promise<T> {
-    this.trackMany([key], write)
-    return write
-  }
-
   trackMany(keys: readonly string[], write: Promise<unknown>): void {
     for (const key of keys) this.#writes.set(key, write)
     const forget = (): void => {

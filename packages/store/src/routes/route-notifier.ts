@@ -1,4 +1,5 @@
 import type { Clock, Directory, Logger, ReplicaAdd, ReplicaAddResult, ReplicaRemove } from '@mooncake-ts/core'
+import { AddBatch } from './add-batch.js'
 
 /** Changes of one RPC at most. */
 const BATCH_MAX = 2000
@@ -12,7 +13,7 @@ const PENDING_MAX = 1_000_000
 const RETRY_MS = 100
 
 type Change =
-  | { readonly add: ReplicaAdd; settle: ((result: ReplicaAddResult) => void) | undefined }
+  | { readonly add: ReplicaAdd; batch: AddBatch | undefined }
   | { readonly remove: ReplicaRemove }
 
 /**
@@ -51,11 +52,19 @@ export class RouteNotifier {
     return this.#pending.size
   }
 
-  /** Settles when the directory knows, or with `ok` when it cannot be told for now. */
-  add(add: ReplicaAdd): Promise<ReplicaAddResult> {
-    return new Promise(settle => {
-      this.#enqueue(add, { add, settle })
-    })
+  /** Settles when the directory knows; true where it does not want the replica. */
+  async add(add: ReplicaAdd): Promise<boolean> {
+    const batch = new AddBatch()
+    this.addTo(batch, add)
+    batch.close()
+    await batch.answered
+    return batch.refused.length > 0
+  }
+
+  /** As one of those that somebody waits for together. */
+  addTo(batch: AddBatch, add: ReplicaAdd): void {
+    batch.expect()
+    this.#enqueue(add, { add, batch })
   }
 
   remove(remove: ReplicaRemove): void {
@@ -141,7 +150,7 @@ export class RouteNotifier {
       for (const change of batch) {
         if (!('add' in change)) continue
         const result = results[next++] ?? 'ok'
-        if (result !== 'ok' && change.settle == null) this.#onRefused(change.add)
+        if (result !== 'ok' && change.batch == null) this.#onRefused(change.add)
         settle(change, result)
       }
       return true
@@ -162,6 +171,6 @@ function nameOf({ key, segment }: { readonly key: string; readonly segment: stri
 
 function settle(change: Change, result: ReplicaAddResult): void {
   if (!('add' in change)) return
-  change.settle?.(result)
-  change.settle = undefined
+  change.batch?.settle(change.add, result)
+  change.batch = undefined
 }

@@ -130,7 +130,7 @@ describe('RouteNotifier, of what the directory ordered to remove', () => {
     expect(notifier.pending).to.equal(0)
     const added = notifier.add({ ...replica, generation: 2, byteLength: 1 })
     notifier.withdraw({ ...replica, generation: 2 })
-    expect(await added).to.equal('ok')
+    expect(await added).to.equal(false)
     await notifier.close()
     expect(heard).to.deep.equal(['+k', '-k'])
   })
@@ -165,7 +165,7 @@ describe('RouteNotifier, of what the directory ordered to remove', () => {
         ++calls === 1 ? Promise.reject(new MooncakeError('ERR_RPC_FAIL')) : Promise.resolve(['stale']),
     } as unknown as Directory
     const notifier = new RouteNotifier(directory, clock, silentLogger, ({ key }) => void refused.push(key))
-    expect(await notifier.add({ ...replica, byteLength: 1 })).to.equal('ok')
+    expect(await notifier.add({ ...replica, byteLength: 1 })).to.equal(false)
     await until(async () => {
       await clock.advance(100)
       return notifier.pending === 0 && calls === 2
