@@ -20,7 +20,7 @@ import { checksumsOf } from './engine/checksum.js'
 import { Deadline } from './engine/deadline.js'
 import { assertKey, replicateTerms } from './engine/arguments.js'
 import type { Node } from './engine/node.js'
-import type { NewObject } from './engine/writer.js'
+import type { NewObject } from './engine/write.js'
 import { BufferScope, totalBytes } from './transfer/buffers.js'
 
 export interface StoreHandleInit {
@@ -69,9 +69,8 @@ export class StoreHandle implements Store {
       const payloads = entries.map(({ value }) => buffers.payload(value))
       const checksums = options.checksum === true ? await checksumsOf(memory.copyPool, payloads) : []
       const objects = entries.map(({ key }, index): NewObject => {
-        const [parts, checksum] = [payloads[index]!, checksums[index]]
-        const spec = { key, parts, byteLength: totalBytes(parts) }
-        return checksum == null ? spec : { ...spec, checksum }
+        const parts = payloads[index]!
+        return { key, parts, byteLength: totalBytes(parts), checksum: checksums[index] }
       })
       await node.writer.run(objects, { ...terms, deadline, upsert: options.upsert === true }, emit)
     })

@@ -33,6 +33,7 @@ import { RemoteReader } from '../peers/remote-reader.js'
 import { RemoteWriter } from '../peers/remote-writer.js'
 import { Unannounced } from '../peers/unannounced.js'
 import { WritesInFlight } from '../peers/writes-in-flight.js'
+import { Novelty } from '../routes/novelty.js'
 import { RouteCache } from '../routes/route-cache.js'
 import { RouteNotifier } from '../routes/route-notifier.js'
 import { Router } from '../routes/router.js'
@@ -145,7 +146,8 @@ export class Node implements Startable {
     const cache = new RouteCache(clock, { keysMax: limits.routeCacheKeysMax, ttlMs: limits.routeCacheTtlMs })
     const { generations } = this
     const leases = new WriteLeases(directory, clock)
-    this.router = new Router({ directory, cache, generations, suspects: new Suspects(clock), leases, logger })
+    const [suspects, novelty] = [new Suspects(clock), new Novelty(clock)]
+    this.router = new Router({ directory, cache, generations, suspects, leases, novelty, logger })
     this.#committer = new Committer({
       backend: this.backend,
       notifier: this.#notifier,

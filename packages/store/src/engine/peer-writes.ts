@@ -8,7 +8,7 @@ import { Announcement } from '../transfer/announcement.js'
 import type { SubmitOp, TransferSubmitter } from '../transfer/submitter.js'
 import { peerError, type PeerCallOptions } from './peer-reads.js'
 
-export interface WriteTask extends Omit<WriteItemSpec, 'parts'> {
+export interface WriteTask extends Readonly<Omit<WriteItemSpec, 'parts'>> {
   readonly parts: readonly Slice[]
 }
 
@@ -48,6 +48,11 @@ export class PeerWrites {
     this.#inlineBytesMax = init.inlineBytesMax
   }
 
+  /** Whether owners can take bytes from here, and so all that a put needs is one call. */
+  get reversible(): boolean {
+    return this.#reversible.length > 0
+  }
+
   /** One outcome per task, in order, at rest. @throws what the RPC throws; then at rest too */
   async write(
     peer: PeerClient,
@@ -64,8 +69,8 @@ export class PeerWrites {
   }
 
   /**
-   * Small objects, with numbers from a lease in which the peer's life had this id. ERR_LEASE_EXPIRED and
-   * ERR_NOT_SUPPORTED mean: not so.
+   * With numbers from a lease in which the peer's life had this id. ERR_LEASE_EXPIRED and ERR_NOT_SUPPORTED
+   * mean: not so. Large objects only where `reversible`.
    */
   async writeLeased(
     peer: PeerClient,
@@ -73,7 +78,9 @@ export class PeerWrites {
     terms: WriteTerms,
     options: PeerCallOptions & { readonly leasedFor: string },
   ): Promise<WriteOutcome[]> {
-    return await this.#attached(peer, tasks, terms, options)
+    return bytesOf(tasks) > this.#inlineBytesMax
+      ? await this.#reverse(peer, tasks, terms, options)
+      : await this.#attached(peer, tasks, terms, options)
   }
 
   async #attached(
@@ -141,7 +148,7 @@ export class PeerWrites {
     peer: PeerClient,
     tasks: readonly WriteTask[],
     terms: WriteTerms,
-    options: PeerCallOptions,
+    { leasedFor, ...options }: PeerCallOptions & { readonly leasedFor?: string },
   ): Promise<WriteOutcome[]> {
     const announcement = new Announcement(
       this.#reversible,
@@ -151,10 +158,13 @@ export class PeerWrites {
     let peerAtRest = false
     try {
       const items = tasks.map(task => ({
-        ...task,
+        ...specOf(task),
         parts: task.parts.flatMap(part => announcement.locate(part)),
       }))
-      const answers = await peer.write({ regions: announcement.regions, items, ...terms }, options)
+      const request = { regions: announcement.regions, items, ...terms }
+      const answers = await (leasedFor == null
+        ? peer.write(request, options)
+        : peer.writeLeased({ ...request, leasedFor }, options))
       peerAtRest = answers.every(({ code }) => code == null)
       return tasks.map((_, index) => outcomeOf(answers[index]))
     } finally {
@@ -168,7 +178,7 @@ export class PeerWrites {
     terms: WriteTerms,
     options: PeerCallOptions,
   ): Promise<WriteOutcome[]> {
-    const items = tasks.map(({ parts: _, ...spec }) => spec)
+    const items = tasks.map(specOf)
     const grants = await peer.preWrite({ items, ...terms }, options)
     const outcomes = tasks.map((_, index) => outcomeOf(grants[index]))
     const ops: SubmitOp[] = []
@@ -200,6 +210,16 @@ export class PeerWrites {
       outcomes[index] = outcomeOf(answers[position])
     })
     return outcomes
+  }
+}
+
+function specOf({ key, byteLength, generation, checksum, place }: WriteTask): Omit<WriteItemSpec, 'parts'> {
+  return {
+    key,
+    byteLength,
+    generation,
+    ...(checksum == null ? {} : { checksum }),
+    ...(place == null ? {} : { place }),
   }
 }
 

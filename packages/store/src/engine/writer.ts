@@ -1,15 +1,17 @@
 import { asMooncakeError, hasCode, MooncakeError } from '@mooncake-ts/core'
-import type { Completion, WriteCandidate, WriteRoute } from '@mooncake-ts/core'
+import type { Completion, WriteRoute } from '@mooncake-ts/core'
 import type { TieredBackend } from '../local/tiered-backend.js'
 import type { PeerClient } from '../peers/peer-client.js'
 import type { Unannounced } from '../peers/unannounced.js'
 import type { Router } from '../routes/router.js'
+import type { LeasedPut } from '../routes/write-leases.js'
 import type { Admission } from '../transfer/admission.js'
 import { isFaultOfRequest } from './arguments.js'
 import { chunksOf, groupBy } from './chunks.js'
 import type { Deadline } from './deadline.js'
 import type { LocalWrites } from './local-writes.js'
-import { bytesOf, type PeerWrites, type WriteOutcome, type WriteTask } from './peer-writes.js'
+import { bytesOf, type PeerWrites, type WriteOutcome } from './peer-writes.js'
+import { wavesOf, Write, type NewObject, type Target } from './write.js'
 
 /** Candidates beyond the replicas that were asked for, for when one of them fails. */
 const SPARE_CANDIDATES = 2
@@ -22,26 +24,6 @@ const LEASED_KEYS_MAX = 256
 
 /** Between two looks at whether somebody else's write of the same key has ended. */
 const BUSY_RETRY_MS = 10
-
-/** A place to write to. */
-type Target = Pick<WriteCandidate, 'nodeId' | 'rpcEndpoint'>
-
-/** What is to be put; its generation comes with its route. */
-export type NewObject = Omit<WriteTask, 'generation'>
-
-interface Write {
-  readonly index: number
-  task: WriteTask
-  /** Best first; taken from the front. */
-  targets: Target[]
-  /** The best one that had no room, to wait at when there is no other. */
-  full?: Target
-  /** Another writer is writing the same key at the first target just now. */
-  busy: boolean
-  readonly written: Target[]
-  existed: boolean
-  error?: Error
-}
 
 export interface WriterInit {
   readonly backend: TieredBackend
@@ -72,6 +54,8 @@ export interface WriteRequestTerms {
  */
 export class Writer {
   readonly #init: WriterInit
+  /** Nodes of a version that takes no large objects without a route. */
+  readonly #unleasing = new Set<string>()
 
   constructor(init: WriterInit) {
     this.#init = init
@@ -86,19 +70,7 @@ export class Writer {
     terms: WriteRequestTerms,
     emit: (c: Completion) => void,
   ): Promise<void> {
-    const writes = objects.map((object, index): Write => ({
-      index,
-      // Numbered with its route.
-      task: {
-        ...object,
-        generation: 0,
-        ...(objects.length > 1 && { place: { index, count: objects.length } }),
-      },
-      targets: [],
-      written: [],
-      existed: false,
-      busy: false,
-    }))
+    const writes = objects.map((object, index) => new Write(object, index, objects.length))
     // One after the other where a key comes twice: of puts the first one stays, of upserts the last.
     for (const wave of wavesOf(writes)) await this.#runDistinct(wave, terms, emit)
   }
@@ -109,9 +81,9 @@ export class Writer {
     emit: (c: Completion) => void,
   ): Promise<void> {
     const { backend, unannounced } = this.#init
-    const absent = writes.filter(({ index, task }) => {
-      if (terms.upsert || !backend.has(task.key) || unannounced.has(task.key)) return true
-      emit({ index, bytes: task.byteLength })
+    const absent = writes.filter(({ index, key, byteLength }) => {
+      if (terms.upsert || !backend.has(key) || unannounced.has(key)) return true
+      emit({ index, bytes: byteLength })
       return false
     })
     const unleased = await this.#tryLeased(absent, terms, emit)
@@ -123,61 +95,84 @@ export class Writer {
   }
 
   /**
-   * Puts a small batch without asking the directory first, where leave was given ahead; gives back what has
-   * to ask. Nothing is final here but success.
+   * Puts without asking the directory first, where leave was given ahead; gives back what has to ask. Nothing
+   * is final here but success.
    */
   async #tryLeased(
     writes: readonly Write[],
     terms: WriteRequestTerms,
     emit: (c: Completion) => void,
   ): Promise<readonly Write[]> {
-    const { router, inlineBytesMax } = this.#init
     const asks = terms.upsert || terms.replicaNum > 1 || terms.preferredSegments.length > 0
-    const bytes = bytesOf(writes.map(write => write.task))
-    if (asks || writes.length === 0 || writes.length > LEASED_KEYS_MAX || bytes > inlineBytesMax)
-      return writes
-    const lease = router.leases.take(writes.length, nodeId => router.suspects.has(nodeId))
+    if (asks || writes.length === 0) return writes
+    const chunks = this.#leasedChunks(writes)
+    const left: Write[] = []
+    await Promise.all(
+      chunks.map(async chunk => {
+        left.push(...(await this.#tryLeasedChunk(chunk, terms, emit)))
+      }),
+    )
+    terms.deadline.signal.throwIfAborted()
+    return left
+  }
+
+  /** A small batch in one piece. */
+  #leasedChunks(writes: readonly Write[]): ReadonlyArray<readonly Write[]> {
+    const isSmall = writes.length <= LEASED_KEYS_MAX && bytesOf(writes) <= this.#init.inlineBytesMax
+    return isSmall ? [writes] : chunksOf(writes, write => write.byteLength)
+  }
+
+  async #tryLeasedChunk(
+    writes: readonly Write[],
+    terms: WriteRequestTerms,
+    emit: (c: Completion) => void,
+  ): Promise<readonly Write[]> {
+    const { router, peers } = this.#init
+    const bytes = bytesOf(writes)
+    const isLarge = bytes > this.#init.inlineBytesMax
+    if (isLarge && !(peers.reversible && router.novelty.likely)) return writes
+    const lease = router.leases.take(
+      writes.length,
+      nodeId => router.suspects.has(nodeId) || (isLarge && this.#unleasing.has(nodeId)),
+    )
     if (lease == null) return writes
     const { candidate, firstGeneration } = lease
-    writes.forEach((write, i) => {
-      write.task = { ...write.task, generation: firstGeneration + i }
-    })
-    const outcomes = await this.#writeLeased(candidate, bytes, writes, terms)
-    terms.deadline.signal.throwIfAborted()
-    if (outcomes == null) return writes
+    for (const [i, write] of writes.entries()) write.generation = firstGeneration + i
+    const outcomes = await this.#writeLeased(lease, bytes, writes, terms)
+    if (outcomes == null || terms.deadline.signal.aborted) return writes
     if (outcomes.some(({ error }) => hasCode(error, 'ERR_LEASE_EXPIRED'))) router.leases.drop()
     return writes.filter((write, position) => {
       const { error, existed } = outcomes[position]!
       if (error != null) return true
-      write.written.push(candidate)
-      write.existed = existed
+      write.wrote(candidate, existed)
       return !this.#settle(write, terms, emit)
     })
   }
 
   /** Undefined where the whole request failed. */
   async #writeLeased(
-    target: WriteCandidate,
+    { candidate: target, isOnly }: LeasedPut,
     bytes: number,
     writes: readonly Write[],
     { deadline, softPin, hardPin }: WriteRequestTerms,
   ): Promise<WriteOutcome[] | undefined> {
     const { admission, local, peers, peer, self, router } = this.#init
     const { signal } = deadline
-    const tasks = writes.map(write => write.task)
     const terms = { upsert: false, softPin, hardPin, waitMs: 0 }
-    const options = { signal, deadlineMs: Math.ceil(deadline.remainingMs() / 2), leasedFor: target.nodeId }
+    const deadlineMs = Math.ceil(deadline.remainingMs() / (isOnly ? 1 : 2))
+    const options = { signal, deadlineMs, leasedFor: target.nodeId }
     try {
       const outcomes = await admission.run(bytes, signal, () =>
         target.nodeId === self.nodeId
-          ? local.write(tasks, terms, signal, true)
-          : peers.writeLeased(peer(target.rpcEndpoint), tasks, terms, options),
+          ? local.write(writes, terms, signal, true)
+          : peers.writeLeased(peer(target.rpcEndpoint), writes, terms, options),
       )
       router.suspects.answered(target.nodeId)
       return outcomes
     } catch (error) {
       router.suspects.failed(target.nodeId, error)
-      router.leases.drop()
+      if (hasCode(error, 'ERR_RPC_METHOD_UNKNOWN')) this.#unleasing.add(target.nodeId)
+      else router.leases.drop()
       return undefined
     }
   }
@@ -189,9 +184,9 @@ export class Writer {
     emit: (c: Completion) => void,
   ): Promise<Write[]> {
     if (writes.length === 0) return []
-    const requests = writes.map(({ task }) => ({
-      key: task.key,
-      byteLength: task.byteLength,
+    const requests = writes.map(({ key, byteLength }) => ({
+      key,
+      byteLength,
       candidatesMax: terms.replicaNum + SPARE_CANDIDATES,
       preferredSegments: terms.preferredSegments,
     }))
@@ -199,13 +194,14 @@ export class Writer {
     return writes.filter((write, position) => {
       const route = routes[position]!
       if (route.existing != null && !terms.upsert) {
-        emit({ index: write.index, bytes: write.task.byteLength })
+        this.#init.router.novelty.met()
+        emit({ index: write.index, bytes: write.byteLength })
         return false
       }
-      write.task = { ...write.task, generation: route.generation }
+      write.generation = route.generation
       write.targets = this.#targetsOf(route)
       if (write.targets.length > 0) return true
-      const message = `No node can take ${write.task.byteLength} bytes for ${write.task.key}`
+      const message = `No node can take ${write.byteLength} bytes for ${write.key}`
       emit({ index: write.index, bytes: 0, error: new MooncakeError('ERR_NO_AVAILABLE_CANDIDATE', message) })
       return false
     })
@@ -236,15 +232,13 @@ export class Writer {
           target: write.full,
           waitMs: Math.ceil(terms.deadline.remainingMs() * WAIT_SHARE), // Not 0, which means not to wait.
         })
-        delete write.full
+        write.full = undefined
       }
       write.busy = false
-      for (const target of write.targets.splice(0, missing)) attempts.push({ write, target, waitMs: 0 })
+      for (const target of write.takeTargets(missing)) attempts.push({ write, target, waitMs: 0 })
     }
     const groups = groupBy(attempts, ({ target, waitMs }) => `${target.nodeId} ${waitMs > 0}`)
-    const chunks = [...groups.values()].flatMap(group =>
-      chunksOf(group, ({ write }) => write.task.byteLength),
-    )
+    const chunks = [...groups.values()].flatMap(group => chunksOf(group, ({ write }) => write.byteLength))
     await Promise.all(
       chunks.map(chunk =>
         this.#writeChunk(
@@ -268,20 +262,17 @@ export class Writer {
     const { admission, local, peers, peer, self, router } = this.#init
     const { upsert, softPin, hardPin, deadline } = terms
     const { signal } = deadline
-    const tasks = chunk.map(write => write.task)
     const writeTerms = { upsert, softPin, hardPin, waitMs }
-    let bytes = 0
-    for (const task of tasks) bytes += task.byteLength
     // A silent node must leave time for what comes after it: another one, or the end with fewer replicas.
     const last = waitMs > 0 || (terms.replicaNum === 1 && chunk.every(write => write.targets.length === 0))
     const options = { signal, deadlineMs: Math.ceil(deadline.remainingMs() / (last ? 1 : 2)) }
     const post = (): Promise<WriteOutcome[]> =>
       target.nodeId === self.nodeId
-        ? local.write(tasks, writeTerms, signal)
-        : peers.write(peer(target.rpcEndpoint), tasks, writeTerms, options)
+        ? local.write(chunk, writeTerms, signal)
+        : peers.write(peer(target.rpcEndpoint), chunk, writeTerms, options)
     let outcomes: WriteOutcome[]
     try {
-      outcomes = await admission.run(bytes, signal, post)
+      outcomes = await admission.run(bytesOf(chunk), signal, post)
       router.suspects.answered(target.nodeId)
     } catch (error) {
       router.suspects.failed(target.nodeId, error)
@@ -292,14 +283,13 @@ export class Writer {
     chunk.forEach((write, position) => {
       const { error, existed } = outcomes[position]!
       if (error == null) {
-        write.written.push(target)
-        write.existed ||= existed
+        write.wrote(target, existed)
         return
       }
       write.error = error
       if (waitMs === 0 && hasCode(error, 'ERR_NO_AVAILABLE_HANDLE')) write.full ??= target
       if (hasCode(error, 'ERR_REPLICA_IS_PROCESSING')) {
-        write.targets.unshift(target) // Elsewhere the two would only have to find out who was later.
+        write.targets = [target, ...write.targets] // Elsewhere the two would only have to find out who was later.
         write.busy = true
       }
       if (isFaultOfRequest(error)) write.targets = []
@@ -314,34 +304,20 @@ export class Writer {
     const enough = write.written.length >= terms.replicaNum
     const exhausted = write.targets.length === 0 && (write.full == null || write.written.length > 0)
     if (!enough && !write.existed && !exhausted) return false
-    const { task, index } = write
+    const { key, index, byteLength, generation } = write
     if (write.written.length === 0) {
       emit({ index, bytes: 0, error: write.error ?? new MooncakeError('ERR_NO_AVAILABLE_CANDIDATE') })
       return true
     }
-    if (write.existed) this.#init.router.forget(task.key)
-    else {
+    const { router } = this.#init
+    if (write.existed) {
+      router.novelty.met()
+      router.forget(key)
+    } else {
       const replicas = write.written.map(({ nodeId, rpcEndpoint }) => ({ nodeId, rpcEndpoint, segment: '' }))
-      this.#init.router.learn(task.key, {
-        byteLength: task.byteLength,
-        generation: task.generation,
-        replicas,
-      })
+      router.learn(key, { byteLength, generation, replicas })
     }
-    emit({ index, bytes: task.byteLength })
+    emit({ index, bytes: byteLength })
     return true
   }
-}
-
-/** Runs of writes without a key twice, in order. One, in the ordinary case. */
-function wavesOf(writes: readonly Write[]): Write[][] {
-  const waves: Write[][] = []
-  const countOf = new Map<string, number>()
-  for (const write of writes) {
-    const wave = countOf.get(write.task.key) ?? 0
-    countOf.set(write.task.key, wave + 1)
-    if (wave === waves.length) waves.push([])
-    waves[wave]!.push(write)
-  }
-  return waves
 }

@@ -15,6 +15,7 @@ import {
   UnPinKey,
   WriteCommit,
   WriteInline,
+  WriteLeased,
   WriteRemoteData,
   WriteRevoke,
 } from './protocol.js'
@@ -70,7 +71,8 @@ export class ClientRpcService {
       return await reader.serve(request, signal)
     })
     this.#handlers.push(rpc.handle(WriteInline, (request, context) => inlineWriter.serve(request, context)))
-    serve(WriteRemoteData, (request, signal) => writer.serve(request, signal))
+    serve(WriteRemoteData, (request, signal) => writer.serve({ ...request, leasedFor: undefined }, signal))
+    serve(WriteLeased, (request, signal) => writer.serve(request, signal))
     serve(PreWrite, ({ items, ...terms }, signal) => sessions.preWrite(items, terms, signal))
     serve(WriteCommit, ({ items }) => sessions.writeCommit(items))
     serve(WriteRevoke, ({ items }) => sessions.writeRevoke(items))

@@ -122,11 +122,7 @@ export class InlineWriter {
       reservation,
       meta: metaAt(request, position),
     }))
-    const outcomes = await this.#init.committer.commitMany(
-      commits,
-      request.upsert ? 'upsert' : 'put',
-      leased,
-    )
+    const outcomes = await this.#init.committer.commitMany(commits, request.upsert ? 'upsert' : 'put', leased)
     outcomes.forEach(({ existed, error }, i) => {
       const { position } = targets[i]!
       if (error != null) fail(response, position, error)

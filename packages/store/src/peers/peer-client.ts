@@ -10,6 +10,7 @@ import {
   UnPinKey,
   WriteCommit,
   WriteInline,
+  WriteLeased,
   WriteRemoteData,
   WriteRevoke,
   type ReadRequest,
@@ -53,13 +54,16 @@ export class PeerClient {
 
   async write(request: WriteRequest, options: RpcCallOptions): Promise<WriteResultItem[]> {
     const { regions, items, ...terms } = request
-    return (
-      await this.#client.call(
-        WriteRemoteData,
-        { regions: [...regions], items: [...items], ...terms },
-        options,
-      )
-    ).results
+    const plain = { regions: [...regions], items: [...items], ...terms }
+    return (await this.#client.call(WriteRemoteData, plain, options)).results
+  }
+
+  async writeLeased(
+    { regions, items, ...terms }: WriteRequest & { readonly leasedFor: string },
+    options: RpcCallOptions,
+  ): Promise<WriteResultItem[]> {
+    const request = { regions: [...regions], items: [...items], ...terms }
+    return (await this.#client.call(WriteLeased, request, options)).results
   }
 
   async preWrite(

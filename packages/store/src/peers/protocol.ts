@@ -103,6 +103,20 @@ export const WriteRemoteData = defineMethod('Client.WriteRemoteData', {
 })
 
 /**
+ * The same with numbers from a lease, in which the owner's life had the id `leasedFor`. A method of its own,
+ * because an owner that did not know of leases would take a field of that name for nothing.
+ */
+export const WriteLeased = defineMethod('Client.WriteLeased', {
+  request: Type.Object({
+    regions: Regions,
+    items: batchOf(WriteItem),
+    ...WriteOptions,
+    leasedFor: Type.String(),
+  }),
+  response: Type.Object({ results: batchOf(WriteResult) }),
+})
+
+/**
  * As WriteRemoteData, with the bytes of the objects attached one after the other. An owner that has room for
  * some of them only in memory without addresses, or not at once, fails those.
  */

@@ -12,9 +12,7 @@ const PENDING_MAX = 1_000_000
 
 const RETRY_MS = 100
 
-type Change =
-  | { readonly add: ReplicaAdd; batch: AddBatch | undefined }
-  | { readonly remove: ReplicaRemove }
+type Change = { readonly add: ReplicaAdd; batch: AddBatch | undefined } | { readonly remove: ReplicaRemove }
 
 /**
  * Tells the directory what this node holds: in order, many changes to an RPC, one RPC at a time, so that what

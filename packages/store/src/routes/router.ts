@@ -7,6 +7,7 @@ import {
   type WriteRoute,
   type WriteRouteRequest,
 } from '@mooncake-ts/core'
+import type { Novelty } from './novelty.js'
 import type { RouteCache } from './route-cache.js'
 import type { Suspects } from './suspects.js'
 import type { WriteLeases } from './write-leases.js'
@@ -18,6 +19,7 @@ import type { WriteLeases } from './write-leases.js'
 export class Router {
   readonly suspects: Suspects
   readonly leases: WriteLeases
+  readonly novelty: Novelty
   readonly #directory: Directory
   readonly #cache: RouteCache
   readonly #generations: GenerationClock
@@ -31,6 +33,7 @@ export class Router {
     readonly generations: GenerationClock
     readonly suspects: Suspects
     readonly leases: WriteLeases
+    readonly novelty: Novelty
     readonly logger: Logger
   }) {
     this.#directory = init.directory
@@ -38,6 +41,7 @@ export class Router {
     this.#generations = init.generations
     this.suspects = init.suspects
     this.leases = init.leases
+    this.novelty = init.novelty
     this.#log = init.logger
   }
 

@@ -9,11 +9,13 @@ const LEASE_MS = 1000
 
 export interface LeasedPut {
   readonly candidate: WriteCandidate
+  /** There is no other node to go to. */
+  readonly isOnly: boolean
   readonly firstGeneration: number
 }
 
 /**
- * Leave to put small objects without asking for a route each time: the directory is asked ahead, while puts
+ * Leave to put objects without asking for a route each time: the directory is asked ahead, while puts
  * follow each other, and not at all by a node that does not write.
  */
 export class WriteLeases {
@@ -39,7 +41,7 @@ export class WriteLeases {
     if (candidate == null) return undefined
     const firstGeneration = lease.firstGeneration + this.#used
     this.#used += count
-    return { candidate, firstGeneration }
+    return { candidate, firstGeneration, isOnly: lease.candidates.length === 1 }
   }
 
   /** An owner refused a number. */

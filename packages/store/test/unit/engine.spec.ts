@@ -24,6 +24,7 @@ import { Unannounced } from '../../dist/peers/unannounced.js'
 import { ForwardSessions } from '../../dist/peers/forward-sessions.js'
 import { RouteCache } from '../../dist/routes/route-cache.js'
 import { RouteNotifier } from '../../dist/routes/route-notifier.js'
+import { Novelty } from '../../dist/routes/novelty.js'
 import { Router } from '../../dist/routes/router.js'
 import { WriteLeases } from '../../dist/routes/write-leases.js'
 import { Suspects } from '../../dist/routes/suspects.js'
@@ -248,6 +249,7 @@ describe('Reader', () => {
         cache: new RouteCache(clock, { keysMax: 10, ttlMs: 1000 }),
         generations: new GenerationClock(clock),
         suspects: new Suspects(clock),
+        novelty: new Novelty(clock),
         leases: new WriteLeases(directory, clock),
         logger: silentLogger,
       }),
