@@ -10,7 +10,11 @@ export interface LaneGroupOptions {
   readonly lanesMax: number
   /** Frames in flight on one lane; the peer may allow fewer. */
   readonly framesMax: number
-  /** Payload up to which pieces are packed into one frame; a single piece may be larger. */
+  /**
+   * Payload up to which pieces are packed into one frame: a lane's share of what waits, within these limits. A
+   * single piece may be larger.
+   */
+  readonly packedBytesMin: number
   readonly packedBytesMax: number
 }
 
@@ -107,8 +111,9 @@ export class LaneGroup {
   #takeFrame(opsMax: number): Piece[] {
     const pieces: Piece[] = []
     let byteLength = 0
+    const packedBytes = this.#packedBytes()
     for (let next = this.#queue.first; next != null && pieces.length < opsMax; next = this.#queue.first) {
-      if (pieces.length > 0 && byteLength + next.byteLength > this.#options.packedBytesMax) break
+      if (pieces.length > 0 && byteLength + next.byteLength > packedBytes) break
       if (!this.#host.admits(byteLength + next.byteLength)) break
       this.#queue.shift()
       if (!this.#host.prepare(next)) continue
@@ -117,6 +122,12 @@ export class LaneGroup {
     }
     this.#host.posted(byteLength)
     return pieces
+  }
+
+  /** Fewer frames are fewer messages and wake-ups; smaller ones keep all lanes busy until the end. */
+  #packedBytes(): number {
+    const { lanesMax, packedBytesMin, packedBytesMax } = this.#options
+    return Math.min(packedBytesMax, Math.max(packedBytesMin, this.#queue.byteLength / lanesMax))
   }
 
   #openLanes(): void {

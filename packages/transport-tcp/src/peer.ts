@@ -1,4 +1,4 @@
-import { asMooncakeError, KIB, MooncakeError, type Batch, type Clock } from '@mooncake-ts/core'
+import { asMooncakeError, KIB, MIB, MooncakeError, type Batch, type Clock } from '@mooncake-ts/core'
 import { KIND_READ, STATUS_OK } from './codec.js'
 import type { Piece } from './piece.js'
 import type { ClientLane, FrameEnd } from './lane-client.js'
@@ -17,7 +17,10 @@ const LARGE_BYTES_MIN = 256 * KIB
  * Small operations are packed up to this size: both ends work at the same time when a batch is several
  * frames.
  */
-const PACKED_BYTES_MAX = 256 * KIB
+const SMALL_PACKED_BYTES = 256 * KIB
+/** Large ones: a frame costs each end two wake-ups, which on a small machine take the time of 200 KiB each. */
+const LARGE_PACKED_BYTES_MIN = MIB
+const LARGE_PACKED_BYTES_MAX = 8 * MIB
 
 export interface PeerDeps {
   readonly options: ResolvedOptions
@@ -40,12 +43,21 @@ export class Peer implements LaneGroupHost {
     this.#deps = deps
     this.clock = deps.clock
     const { lanesPerPeer } = deps.options
-    const packedBytesMax = PACKED_BYTES_MAX
-    this.#small = new LaneGroup(this, { lanesMax: 1, framesMax: SMALL_FRAMES_MAX, packedBytesMax })
+    this.#small = new LaneGroup(this, {
+      lanesMax: 1,
+      framesMax: SMALL_FRAMES_MAX,
+      packedBytesMin: SMALL_PACKED_BYTES,
+      packedBytesMax: SMALL_PACKED_BYTES,
+    })
     this.#large =
       lanesPerPeer === 1
         ? this.#small
-        : new LaneGroup(this, { lanesMax: lanesPerPeer - 1, framesMax: LARGE_FRAMES_MAX, packedBytesMax: 0 })
+        : new LaneGroup(this, {
+            lanesMax: lanesPerPeer - 1,
+            framesMax: LARGE_FRAMES_MAX,
+            packedBytesMin: LARGE_PACKED_BYTES_MIN,
+            packedBytesMax: LARGE_PACKED_BYTES_MAX,
+          })
   }
 
   get lanes(): ClientLane[] {

@@ -8,6 +8,12 @@ const SLACK_MAX = 1024
 export class PieceQueue {
   #pieces: Piece[] = []
   #at = 0
+  #byteLength = 0
+
+  /** Of all that wait. */
+  get byteLength(): number {
+    return this.#byteLength
+  }
 
   get length(): number {
     return this.#pieces.length - this.#at
@@ -19,9 +25,11 @@ export class PieceQueue {
 
   push(piece: Piece): void {
     this.#pieces.push(piece)
+    this.#byteLength += piece.byteLength
   }
 
   shift(): void {
+    this.#byteLength -= this.#pieces[this.#at]?.byteLength ?? 0
     this.#at++
     if (this.#at < SLACK_MAX && this.#at < this.#pieces.length) return
     this.#pieces.splice(0, this.#at)
@@ -32,8 +40,10 @@ export class PieceQueue {
   takeOut(batch?: Batch): Piece[] {
     const pieces = this.#pieces.slice(this.#at)
     const mine = (piece: Piece): boolean => batch == null || piece.operation.batch === batch
+    const taken = pieces.filter(mine)
     this.#pieces = pieces.filter(piece => !mine(piece))
     this.#at = 0
-    return pieces.filter(mine)
+    for (const { byteLength } of taken) this.#byteLength -= byteLength
+    return taken
   }
 }
