@@ -121,15 +121,30 @@ describe('ReplicaFeed', function () {
     expect(wire.reports).to.have.length(1)
     await first
     await wire.answerNext()
-    await wire.answerNext()
     await second
     expect(
       wire.reports.map(report => [report.sequence, report.adds.keys, report.removes.keys]),
     ).to.deep.equal([
       [1, ['a'], []],
-      [2, ['b'], []],
-      [3, [], ['a']],
+      [2, ['b'], ['a']],
     ])
+  })
+
+  it('cuts what is too long for one report, and says no removal before the last add', async () => {
+    const sizes: Array<[adds: number, removes: number]> = []
+    const feed = new ReplicaFeed(({ adds, removes }) => {
+      sizes.push([adds.keys.length, removes.keys.length])
+      return Promise.resolve(Uint8Array.from(adds.keys, key => Number(key === 'stale')))
+    }, 10)
+    const removal = (_: unknown, i: number) => ({ key: `r${i}`, segment: 's', generation: 1 })
+    const adds = Array.from({ length: 5000 }, (_, i) => add(i === 4999 ? 'stale' : `a${i}`))
+    const results = await feed.sync(adds, Array.from({ length: 5000 }, removal))
+    expect(sizes).to.deep.equal([
+      [4096, 0],
+      [904, 3192],
+      [0, 1808],
+    ])
+    expect([results.length, results.indexOf('stale')]).to.deep.equal([5000, 4999])
   })
 
   it('leaves out of the snapshot what was removed since it was taken', async () => {

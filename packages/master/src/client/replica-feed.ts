@@ -61,9 +61,8 @@ export class ReplicaFeed {
     signal?: AbortSignal,
   ): Promise<ReplicaAddResult[]> {
     this.#noteRemoved(removes)
-    const addParts = chunks(adds).map(part => this.#enqueue(part, [], signal))
-    const removeParts = chunks(removes).map(part => this.#enqueue([], part, signal))
-    const parts = await Promise.allSettled([...addParts, ...removeParts])
+    const messages = partsOf(adds, removes).map(part => this.#enqueue(part.adds, part.removes, signal))
+    const parts = await Promise.allSettled(messages)
     return parts.flatMap(part => {
       if (part.status === 'rejected') throw part.reason
       return [...part.value].map(resultOf)
@@ -149,10 +148,22 @@ function resultOf(result: number): ReplicaAddResult {
   return result === ADD_EXCEEDED ? 'exceeded' : 'ok'
 }
 
-function chunks<T>(items: readonly T[]): Array<readonly T[]> {
-  const parts: Array<readonly T[]> = []
-  for (let from = 0; from < items.length; from += CLIENT_BATCH_KEYS) {
-    parts.push(items.slice(from, from + CLIENT_BATCH_KEYS))
+interface Part {
+  readonly adds: readonly ReplicaAdd[]
+  readonly removes: readonly ReplicaRemove[]
+}
+
+/** All adds before any removal, and mostly both in one: in a full node every put evicts something. */
+function partsOf(adds: readonly ReplicaAdd[], removes: readonly ReplicaRemove[]): Part[] {
+  const parts: Part[] = []
+  const count = adds.length + removes.length
+  for (let from = 0; from < count; from += CLIENT_BATCH_KEYS) {
+    const to = from + CLIENT_BATCH_KEYS
+    const removesFrom = Math.max(0, from - adds.length)
+    parts.push({
+      adds: adds.slice(from, to),
+      removes: removes.slice(removesFrom, Math.max(0, to - adds.length)),
+    })
   }
   return parts
 }
