@@ -8,9 +8,8 @@ const path = (relative: string): string => fileURLToPath(new URL(relative, impor
 describe('the native core', () => {
   // Compiles when the sources changed. `npm run test:native` adds the thread sanitizer.
   it('passes its tests under the address and undefined behaviour sanitizers', () => {
-    const output = execFileSync(process.execPath, [path('../scripts/test-native.mjs'), 'address'], {
-      encoding: 'utf8',
-    })
+    const args = ['../../scripts/test-native.mjs', 'address']
+    const output = execFileSync(process.execPath, args, { encoding: 'utf8', cwd: path('..') })
     expect(output).to.match(/^ok$/m)
   }).timeout(300_000)
 })

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { expect } from 'chai'
 import { packageRoot } from './support.js'
@@ -13,7 +12,7 @@ describe('The native core', function () {
 
   for (const sanitizer of ['address', 'thread']) {
     it(`passes its tests under the ${sanitizer} sanitizer`, async function () {
-      const child = spawn(process.execPath, [join(packageRoot, 'scripts', 'test-native.mjs'), sanitizer])
+      const child = spawn(process.execPath, ['../../scripts/test-native.mjs', sanitizer], { cwd: packageRoot })
       const [stdout, stderr, [code]] = await Promise.all([
         text(child.stdout),
         text(child.stderr),

@@ -23,7 +23,7 @@ export interface RdmaOptions {
   readonly gidIndex?: number
   /** 256, 512, 1024, 2048 or 4096; the port's own and the peer's where less. @defaultValue 4096 */
   readonly mtu?: number
-  /** Queue pairs of one connection between two devices. @defaultValue 2 */
+  /** Queue pairs for data between two devices; one more looks at windows. @defaultValue 2 */
   readonly queuePairsPerLink?: number
   /** Work requests in flight on a queue pair. @defaultValue 128 */
   readonly queueDepth?: number

@@ -8,7 +8,8 @@ import type { ResolvedOptions } from './options.js'
 /** The passive end posts nothing. */
 const PASSIVE_DEPTH = 1
 const QUEUE_PAIRS_AT = 48
-const QUEUE_PAIRS_MAX = 16
+/** Those for data, and the one for looking at windows. */
+const QUEUE_PAIRS_MAX = 17
 
 export interface ServedDeps {
   readonly options: ResolvedOptions
@@ -137,10 +138,10 @@ export class Served {
   }
 }
 
-/** As many as the peer made: where `ConnectionInfo` of native/core/wire.h has their number. */
+/** As many for data as the peer made: where `ConnectionInfo` of native/core/wire.h has their number. */
 function queuePairsIn(info: Uint8Array): number {
   const count = info.byteLength < QUEUE_PAIRS_AT + 4 ? 0 : Buffer.from(info).readUInt32LE(QUEUE_PAIRS_AT)
-  if (count >= 1 && count <= QUEUE_PAIRS_MAX) return count
+  if (count >= 2 && count <= QUEUE_PAIRS_MAX) return count - 1
   throw new MooncakeError('ERR_PROTOCOL', 'The peer sent no description of a link')
 }
 

@@ -11,8 +11,9 @@ describe('the native core', () => {
     } catch {
       this.skip() // No headers to build it with.
     }
-    const script = fileURLToPath(new URL('../scripts/test-native.mjs', import.meta.url))
-    const output = execFileSync(process.execPath, [script, 'address'], { encoding: 'utf8' })
+    const args = ['../../scripts/test-native.mjs', 'address']
+    const cwd = fileURLToPath(new URL('..', import.meta.url))
+    const output = execFileSync(process.execPath, args, { encoding: 'utf8', cwd })
     expect(output).to.match(/^ok$/m)
   }).timeout(300_000)
 })

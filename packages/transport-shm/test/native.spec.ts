@@ -9,8 +9,9 @@ const path = (relative: string): string => fileURLToPath(new URL(relative, impor
 
 describe('The native core', () => {
   it('passes its tests under the address and undefined behaviour sanitizers', () => {
-    const args = [path('../scripts/test-native.mjs')]
-    expect(execFileSync(process.execPath, args, { encoding: 'utf8' })).to.contain('native tests passed')
+    const args = ['../../scripts/test-native.mjs', 'address']
+    const output = execFileSync(process.execPath, args, { encoding: 'utf8', cwd: path('..') })
+    expect(output).to.contain('native tests passed')
   }).timeout(120_000)
 })
 

@@ -1,4 +1,4 @@
-// The core without Node, to be run under the sanitizers: see scripts/test-native.mjs.
+// The core without Node, to be run under the sanitizers: see scripts/test-native.mjs of the repository.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>

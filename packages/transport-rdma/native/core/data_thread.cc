@@ -38,8 +38,8 @@ bool mayComeAgain(int error) { return error == EAGAIN || error == EINTR; }
 
 } // namespace
 
-DataThread::DataThread(Device &device, Outbox &outbox, TaskThread &connector)
-    : device_(device), outbox_(outbox), connector_(connector), landings_(kLandings),
+DataThread::DataThread(Device &device, Outbox &outbox, TaskThread &keeper)
+    : device_(device), outbox_(outbox), keeper_(keeper), landings_(kLandings),
       spin_(device.options().spinNsMax) {}
 
 DataThread::~DataThread() {
@@ -104,9 +104,9 @@ void DataThread::add(std::shared_ptr<Endpoint> endpoint, std::function<void()> r
 void DataThread::connected(uint32_t id) {
   enqueue([this, id] {
     const auto found = endpoints_.find(id);
-    if (found != endpoints_.end() && found->second->state == EndpointState::fresh) {
-      found->second->state = EndpointState::connected;
-    }
+    if (found == endpoints_.end() || found->second->state != EndpointState::fresh) return;
+    found->second->state = EndpointState::connected;
+    if (dead_) breakDown(*found->second, IBV_WC_FATAL_ERR);
   });
 }
 
@@ -124,7 +124,11 @@ void DataThread::submit(std::vector<OperationOrder> orders) {
     // Never joined to checks of earlier batches: those may have looked before the window was shut.
     std::vector<Check *> checks;
     for (OperationOrder &order : *orders) accept(order, checks);
-    for (Check *check : checks) endpoints_[check->endpoint]->checksWaiting.push_back(check);
+    for (Check *check : checks) {
+      Endpoint &endpoint = *endpoints_[check->endpoint];
+      endpoint.checksWaiting.push_back(check);
+      list(endpoint);
+    }
   });
 }
 
@@ -240,12 +244,14 @@ void DataThread::drainAsyncEvents() {
   ibv_async_event event;
   errno = 0;
   while (device_.verbs().getAsyncEvent(device_.context(), &event) == 0) {
-    outbox_.add(Event{.kind = EventKind::async,
-                      .subject = static_cast<uint32_t>(event.event_type),
-                      .text = device_.verbs().eventTypeText(event.event_type)});
-    const bool fatal = event.event_type == IBV_EVENT_DEVICE_FATAL;
+    const ibv_event_type type = event.event_type;
     device_.verbs().ackAsyncEvent(&event);
-    if (fatal) breakAllDown();
+    if (type == IBV_EVENT_DEVICE_FATAL) die();
+    else if (!dead_) {
+      outbox_.add(Event{.kind = EventKind::async,
+                        .subject = static_cast<uint32_t>(type),
+                        .text = device_.verbs().eventTypeText(type)});
+    }
     errno = 0;
   }
   if (!mayComeAgain(errno)) unwatch(device_.context()->async_fd);
@@ -254,14 +260,16 @@ void DataThread::drainAsyncEvents() {
 // A descriptor of a device that was removed is readable for ever, and fails for ever: the device is as good as dead.
 void DataThread::unwatch(int fd) {
   epoll_ctl(epollFd_, EPOLL_CTL_DEL, fd, nullptr);
+  die();
+}
+
+// Said once. A dead device may not even say that its work requests have ended: the limit of the drain does.
+void DataThread::die() {
+  if (dead_) return;
+  dead_ = true;
   outbox_.add(Event{.kind = EventKind::async,
                     .subject = static_cast<uint32_t>(IBV_EVENT_DEVICE_FATAL),
                     .text = device_.verbs().eventTypeText(IBV_EVENT_DEVICE_FATAL)});
-  breakAllDown();
-}
-
-// A dead device may not even say that its work requests have ended: the limit of the drain does.
-void DataThread::breakAllDown() {
   for (auto &[id, endpoint] : endpoints_) breakDown(*endpoint, IBV_WC_FATAL_ERR);
 }
 
@@ -330,6 +338,7 @@ void DataThread::resolve(Check &check, const Token &seen, WindowState state, con
       endpoint.waiting.push_back(operation);
     }
   }
+  list(endpoint);
   endCheck(check);
 }
 
@@ -397,21 +406,33 @@ void DataThread::retire(QueuePair &pair, Endpoint &endpoint, int32_t status) {
   pair.inFlight.pop_front();
   pair.retired = (pair.retired + 1) & kNumberMask;
   if (posted.operation != nullptr) sliceEnded(*posted.operation, endpoint, status);
-  else if (status == kDone && !endpoint.broken) onCheckRead(*posted.check);
+  else if (posted.check != nullptr && status == kDone && !endpoint.broken) onCheckRead(*posted.check);
 }
 
 // ---- posting
 
+void DataThread::list(Endpoint &endpoint) {
+  if (!endpoint.listed) listed_.push_back(&endpoint);
+  endpoint.listed = true;
+}
+
+// Most endpoints are idle, or passive: only those with something to post are looked at.
 void DataThread::postAll() {
-  for (auto &[id, endpoint] : endpoints_) {
-    if (endpoint->state == EndpointState::connected) post(*endpoint);
+  for (size_t i = 0; i < listed_.size();) {
+    Endpoint &endpoint = *listed_[i];
+    if (endpoint.state == EndpointState::connected) post(endpoint);
+    endpoint.listed = endpoint.state == EndpointState::connected && endpoint.hasSomethingToPost();
+    if (endpoint.listed) i++;
+    else listed_.erase(listed_.begin() + static_cast<ptrdiff_t>(i));
   }
 }
 
+// Of those for data.
 QueuePair *DataThread::roomiest(Endpoint &endpoint) {
   QueuePair *best = nullptr;
-  for (size_t i = 0; i < endpoint.pairs.size(); i++) {
-    QueuePair &pair = endpoint.pairs[(endpoint.nextPair + i) % endpoint.pairs.size()];
+  const size_t count = endpoint.pairs.size() - 1;
+  for (size_t i = 0; i < count; i++) {
+    QueuePair &pair = endpoint.pairs[1 + (endpoint.nextPair + i) % count];
     if (!pair.hasRoom()) continue;
     if (best == nullptr || pair.inFlight.size() < best->inFlight.size()) best = &pair;
   }
@@ -420,12 +441,11 @@ QueuePair *DataThread::roomiest(Endpoint &endpoint) {
 }
 
 void DataThread::post(Endpoint &endpoint) {
-  while (!endpoint.checksWaiting.empty() && !freeLandings_.empty()) {
-    QueuePair *pair = roomiest(endpoint);
-    if (pair == nullptr) return;
+  QueuePair &looks = endpoint.pairs.front();
+  while (!endpoint.checksWaiting.empty() && !freeLandings_.empty() && looks.hasRoom()) {
     Check *check = endpoint.checksWaiting.front();
     endpoint.checksWaiting.pop_front();
-    postCheck(endpoint, *pair, *check);
+    postCheck(endpoint, looks, *check);
     if (endpoint.broken) return;
   }
   while (!endpoint.waiting.empty()) {
@@ -504,7 +524,19 @@ bool DataThread::give(Endpoint &endpoint, QueuePair &pair, ibv_send_wr *first, u
     pair.inFlight.pop_back();
     if (posted.operation != nullptr) sliceEnded(*posted.operation, endpoint, IBV_WC_LOC_QP_OP_ERR);
   }
+  if (given > 0) postMarker(pair);
   return false;
+}
+
+// What was given of a refused list asks for no completion: where it ends well, nobody would know that it has. A work
+// request behind it, on a queue pair that fails everything, tells.
+void DataThread::postMarker(QueuePair &pair) {
+  ibv_send_wr request{};
+  request.wr_id = pair.idOf(pair.nextNumber());
+  request.opcode = IBV_WR_RDMA_WRITE;
+  request.send_flags = IBV_SEND_SIGNALED;
+  ibv_send_wr *bad = nullptr;
+  if (ibv_post_send(pair.qp, &request, &bad) == 0) pair.inFlight.push_back({nullptr, nullptr});
 }
 
 // ---- the end of an endpoint
@@ -538,6 +570,7 @@ bool DataThread::tend(TimePoint now) {
     check.again = TimePoint{};
     if (found == endpoints_.end() || found->second->broken) continue;
     found->second->checksWaiting.push_back(&check);
+    list(*found->second);
     any = true;
   }
   if (tended_ == 0) return any;
@@ -556,7 +589,7 @@ bool DataThread::tend(TimePoint now) {
 void DataThread::destroy(Endpoint &endpoint) {
   endpoint.state = EndpointState::destroying;
   for (const QueuePair &pair : endpoint.pairs) bySerial_.erase(pair.serial);
-  connector_.post([this, shared = endpoints_[endpoint.id]] {
+  keeper_.post([this, shared = endpoints_[endpoint.id]] {
     shared->destroy();
     enqueue([this, shared] { settle(*shared); });
   });
@@ -579,6 +612,7 @@ void DataThread::settle(Endpoint &endpoint) {
   outbox_.add(ended_);
   outbox_.add(Event{.kind = EventKind::closed, .subject = endpoint.id, .status = endpoint.cause});
   tended_--;
+  if (endpoint.listed) std::erase(listed_, &endpoint);
   endpoints_.erase(endpoint.id);
   endpointCount_ = endpoints_.size();
 }

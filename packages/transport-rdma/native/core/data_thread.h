@@ -14,14 +14,14 @@
 
 namespace mooncake::rdma {
 
-// The thread of a device that posts and takes completions. What changes queue pairs slowly runs on `connector`.
+// The thread of a device that posts and takes completions. What is slow, destroying queue pairs, runs on `keeper`.
 //
 // An operation first waits for the check of its window, then for room in a queue pair, and ends when its last slice
 // has. Where a queue pair breaks, its whole endpoint is brought to rest and destroyed before any operation that was
 // left on it is reported (I3).
 class DataThread {
 public:
-  DataThread(Device &device, Outbox &outbox, TaskThread &connector);
+  DataThread(Device &device, Outbox &outbox, TaskThread &keeper);
   DataThread(const DataThread &) = delete;
   DataThread &operator=(const DataThread &) = delete;
   ~DataThread();
@@ -54,7 +54,7 @@ private:
   void drainBell();
   void drainAsyncEvents();
   void unwatch(int fd);
-  void breakAllDown();
+  void die();
   bool prepareLandings(std::string &problem);
 
   void accept(OperationOrder &order, std::vector<Check *> &checks);
@@ -68,11 +68,13 @@ private:
   void sliceEnded(Operation &operation, Endpoint &endpoint, int32_t status);
   void end(Operation &operation, Endpoint &endpoint, int32_t status);
 
+  void list(Endpoint &endpoint);
   void postAll();
   void post(Endpoint &endpoint);
   bool postChain(Endpoint &endpoint, QueuePair &pair);
   void postCheck(Endpoint &endpoint, QueuePair &pair, Check &check);
   bool give(Endpoint &endpoint, QueuePair &pair, ibv_send_wr *first, uint32_t count);
+  void postMarker(QueuePair &pair);
   QueuePair *roomiest(Endpoint &endpoint);
 
   void breakDown(Endpoint &endpoint, int32_t status);
@@ -82,12 +84,14 @@ private:
 
   Device &device_;
   Outbox &outbox_;
-  TaskThread &connector_;
+  TaskThread &keeper_;
 
   std::mutex mutex_;
   std::vector<Command> commands_;
   std::atomic<bool> sleeping_{false};
   bool stopping_ = false;
+  // The device will do nothing any more.
+  bool dead_ = false;
   int wakeFd_ = -1;
   int epollFd_ = -1;
   std::thread thread_;
@@ -101,6 +105,8 @@ private:
   ibv_mr *landingMr_ = nullptr;
   std::vector<Completion> ended_;
   SpinBudget spin_;
+  // Endpoints that have something to post.
+  std::vector<Endpoint *> listed_;
   // Endpoints that are being brought to rest.
   size_t tended_ = 0;
 

@@ -11,7 +11,8 @@ namespace mooncake::rdma {
 
 namespace {
 
-constexpr size_t kGidsMax = 128;
+// ah_attr has eight bits for an index.
+constexpr uint32_t kGidIndexMax = 255;
 
 bool isIpv4Mapped(const std::array<uint8_t, 16> &gid) {
   return std::all_of(gid.begin(), gid.begin() + 10, [](uint8_t byte) { return byte == 0; }) && gid[10] == 0xff &&
@@ -116,13 +117,14 @@ Device::~Device() {
   if (context_ != nullptr) verbs_->closeDevice(context_);
 }
 
-std::vector<GidEntry> Device::gids() const {
+std::vector<GidEntry> Device::gids(int tableLength) const {
   std::vector<GidEntry> found;
   if (verbs_->queryGidTable != nullptr) {
-    std::vector<ibv_gid_entry> entries(kGidsMax);
-    const ssize_t count = verbs_->queryGidTable(context_, entries.data(), kGidsMax, 0, sizeof(ibv_gid_entry));
+    // Those of all ports: with fewer places than there are entries the call fails.
+    std::vector<ibv_gid_entry> entries(static_cast<size_t>(limits_.phys_port_cnt) * std::max(tableLength, 1));
+    const ssize_t count = verbs_->queryGidTable(context_, entries.data(), entries.size(), 0, sizeof(ibv_gid_entry));
     for (ssize_t i = 0; i < count; i++) {
-      if (entries[i].port_num != options_.port) continue;
+      if (entries[i].port_num != options_.port || entries[i].gid_index > kGidIndexMax) continue;
       GidEntry &entry = found.emplace_back();
       entry.index = static_cast<int>(entries[i].gid_index);
       std::memcpy(entry.gid.data(), entries[i].gid.raw, 16);
@@ -152,7 +154,7 @@ PortState Device::queryPort() const {
   state.ethernet = port.link_layer == IBV_LINK_LAYER_ETHERNET;
   state.mtu = std::min<uint8_t>(static_cast<uint8_t>(port.active_mtu), options_.mtuMax);
   state.lid = port.lid;
-  const std::vector<GidEntry> entries = gids();
+  const std::vector<GidEntry> entries = gids(port.gid_tbl_len);
   state.gidIndex = options_.gidIndex >= 0 ? options_.gidIndex : chooseGid(entries);
   for (const GidEntry &entry : entries) {
     if (entry.index == state.gidIndex) state.gid = entry.gid;

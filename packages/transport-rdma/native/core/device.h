@@ -97,7 +97,8 @@ private:
   Device(std::shared_ptr<const Verbs> verbs, DeviceOptions options)
       : verbs_(std::move(verbs)), options_(std::move(options)) {}
   bool prepare(std::string &problem);
-  std::vector<GidEntry> gids() const;
+  // Those of the port that can be used, of a table of so many places.
+  std::vector<GidEntry> gids(int tableLength) const;
 
   const std::shared_ptr<const Verbs> verbs_;
   const DeviceOptions options_;

@@ -25,19 +25,21 @@ int modify(const Device &device, ibv_qp *qp, ibv_qp_attr &attributes, int mask, 
 
 } // namespace
 
-int Endpoint::create(uint32_t count, uint32_t depth, uint32_t firstSerial, std::string &what) {
-  const uint32_t completions = count * (depth + 1);
+int Endpoint::create(uint32_t dataPairs, uint32_t depth, uint32_t firstSerial, std::string &what) {
+  const uint32_t lookDepth = std::min(depth, kLooksMax);
+  // With that of the receive.
+  const uint32_t completions = dataPairs * (depth + 1) + lookDepth + 1;
   if (!device_.reserveCompletions(completions)) {
     what = "the completion queue has no room for another endpoint";
     return ENOSPC;
   }
   reservedCompletions_ = completions;
-  pairs.resize(count);
+  pairs.resize(dataPairs + 1);
   std::random_device random;
-  for (uint32_t i = 0; i < count; i++) {
+  for (uint32_t i = 0; i < pairs.size(); i++) {
     pairs[i].serial = firstSerial + i;
     pairs[i].firstSequence = random() & kSequenceMask;
-    const int error = createOne(pairs[i], depth, what);
+    const int error = createOne(pairs[i], i == 0 ? lookDepth : depth, what);
     if (error != 0) return error;
   }
   return 0;
@@ -94,6 +96,7 @@ int Endpoint::connect(const ConnectionInfo &to, const PortState &port, std::stri
 int Endpoint::connectOne(QueuePair &pair, const QueuePairAddress &to, const ConnectionInfo &info,
                          const PortState &port, std::string &what) {
   const DeviceOptions &options = device_.options();
+  const std::lock_guard lock(changing_);
   if (pair.qp == nullptr) {
     what = "the endpoint was closed";
     return ECANCELED;
@@ -132,6 +135,7 @@ int Endpoint::connectOne(QueuePair &pair, const QueuePairAddress &to, const Conn
 }
 
 void Endpoint::destroy() {
+  const std::lock_guard lock(changing_);
   for (QueuePair &pair : pairs) {
     if (pair.qp == nullptr) continue;
     device_.verbs().destroyQp(pair.qp);

@@ -3,6 +3,7 @@
 #include <deque>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <unordered_set>
 #include <vector>
 
@@ -27,7 +28,7 @@ struct Check {
   TimePoint deadline{};
 };
 
-// What a work request stands for: a slice of an operation, or a check.
+// What a work request stands for: a slice of an operation, a check, or only the end of what was posted before it.
 struct Posted {
   Operation *operation;
   Check *check;
@@ -59,7 +60,13 @@ struct QueuePair {
 
 enum class EndpointState { fresh, connected, draining, destroying };
 
+// Looks at windows that are on their way at a time, on the queue pair that is kept for them.
+constexpr uint32_t kLooksMax = 16;
+
 // The queue pairs of one connection to a device of a peer. The active end posts; the passive one only answers.
+//
+// The first one only looks at windows. A look among data would come back after all that was posted before it, which
+// may be megabytes, and by then nothing would be left to send: the wire would be idle for a round trip, each time.
 class Endpoint {
 public:
   Endpoint(Device &device, uint32_t id) : device_(device), id(id) {}
@@ -67,8 +74,8 @@ public:
   Endpoint &operator=(const Endpoint &) = delete;
   ~Endpoint() { destroy(); }
 
-  // Makes queue pairs that can receive. 0 or an errno, with what failed in `what`.
-  int create(uint32_t count, uint32_t depth, uint32_t firstSerial, std::string &what);
+  // Makes queue pairs that can receive: so many for data, and that for looks. 0 or an errno, with what failed in `what`.
+  int create(uint32_t dataPairs, uint32_t depth, uint32_t firstSerial, std::string &what);
   // Both ends know each other. May take a second where the peer's address does not answer.
   int connect(const ConnectionInfo &remote, const PortState &port, std::string &what);
   // Nothing touches memory for it any more.
@@ -79,6 +86,8 @@ public:
 private:
   Device &device_;
   uint32_t reservedCompletions_ = 0;
+  // Connecting may take a second, and its end does not wait its turn behind that of others.
+  std::mutex changing_;
   int createOne(QueuePair &pair, uint32_t depth, std::string &what);
   int connectOne(QueuePair &pair, const QueuePairAddress &to, const ConnectionInfo &remote, const PortState &port,
                  std::string &what);
@@ -98,6 +107,9 @@ public:
   size_t nextPair = 0;
   std::deque<Operation *> waiting;
   std::deque<Check *> checksWaiting;
+  bool hasSomethingToPost() const { return !waiting.empty() || !checksWaiting.empty(); }
+  // It is in the list of those that have.
+  bool listed = false;
   std::unordered_set<Operation *> operations;
 };
 

@@ -16,11 +16,12 @@ std::unique_ptr<Engine> Engine::open(std::shared_ptr<const Verbs> verbs, const D
 
 Engine::Engine(std::unique_ptr<Device> device, std::shared_ptr<WindowTable> table, std::function<void()> ring)
     : table_(std::move(table)), device_(std::move(device)), outbox_(std::move(ring)),
-      data_(*device_, outbox_, connector_) {}
+      data_(*device_, outbox_, keeper_) {}
 
 Engine::~Engine() {
   data_.stop();
   connector_.finish();
+  keeper_.finish();
   endpoints_.clear();
   registrations_.clear();
   registrar_.finish();
@@ -61,17 +62,17 @@ std::shared_ptr<Registration> Engine::registration(uint32_t id) const {
   return found == registrations_.end() ? nullptr : found->second;
 }
 
-void Engine::createEndpoint(uint32_t id, uint32_t queuePairs, uint32_t depth) {
+void Engine::createEndpoint(uint32_t id, uint32_t dataPairs, uint32_t depth) {
   auto endpoint = std::make_shared<Endpoint>(*device_, id);
   endpoints_[id] = endpoint;
   const uint32_t firstSerial = nextSerial_;
-  nextSerial_ += queuePairs;
-  connector_.post([this, endpoint, queuePairs, depth, firstSerial] {
+  nextSerial_ += dataPairs + 1;
+  keeper_.post([this, endpoint, dataPairs, depth, firstSerial] {
     Event event{.kind = EventKind::created, .subject = endpoint->id};
     const PortState port = device_->queryPort();
     event.status = port.error;
     if (port.error != 0) event.text = "the port";
-    else event.status = endpoint->create(queuePairs, depth, firstSerial, event.text);
+    else event.status = endpoint->create(dataPairs, depth, firstSerial, event.text);
     if (event.status != 0) {
       endpoint->destroy();
       outbox_.add(std::move(event));

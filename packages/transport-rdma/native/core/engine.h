@@ -40,7 +40,7 @@ public:
   void deregister(uint32_t id);
 
   // Ends with `created`, which carries what the peer needs.
-  void createEndpoint(uint32_t id, uint32_t queuePairs, uint32_t depth);
+  void createEndpoint(uint32_t id, uint32_t dataPairs, uint32_t depth);
   // Ends with `connected`.
   void connectEndpoint(uint32_t id, const ConnectionInfo &remote);
   // Ends with `closed`, when nothing touches memory for it any more.
@@ -57,7 +57,6 @@ public:
 private:
   Engine(std::unique_ptr<Device> device, std::shared_ptr<WindowTable> table, std::function<void()> ring);
   bool start(std::string &problem);
-  void create(Endpoint &endpoint, const std::shared_ptr<Endpoint> &shared, uint32_t queuePairs, uint32_t depth);
 
   const std::shared_ptr<WindowTable> table_;
   const std::unique_ptr<Device> device_;
@@ -66,9 +65,11 @@ private:
   uint32_t nextSerial_ = 1;
   std::unordered_map<uint32_t, std::shared_ptr<Registration>> registrations_;
   std::unordered_map<uint32_t, std::shared_ptr<Endpoint>> endpoints_;
-  // In this order: the data thread uses the connector to its end.
+  // In this order: the data thread uses the keeper to its end.
   TaskThread registrar_;
+  // Connects queue pairs, each up to a second long; the keeper makes and destroys them.
   TaskThread connector_;
+  TaskThread keeper_;
   DataThread data_;
 };
 

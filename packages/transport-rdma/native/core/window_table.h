@@ -84,8 +84,8 @@ public:
     WindowSlot &slot = slots_[index];
     slot.tokenLow.store(0, std::memory_order_release);
     slot.tokenHigh.store(0, std::memory_order_release);
-    slot.state.store(WindowState::shut, std::memory_order_release);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    // Seen by every device before anything that comes after.
+    slot.state.store(WindowState::shut, std::memory_order_seq_cst);
   }
 
   // Others may have the place. It must be shut and at rest.

@@ -9,7 +9,8 @@
 namespace mooncake::rdma {
 
 constexpr uint32_t kConnectionMagic = 0x4d52434d; // "MCRM"
-constexpr size_t kQueuePairsMax = 16;
+// Those that carry data, and the one for looking at windows.
+constexpr size_t kQueuePairsMax = 16 + 1;
 
 struct QueuePairAddress {
   uint32_t number;
@@ -46,7 +47,7 @@ struct ConnectionInfo {
     ConnectionInfo info;
     if (lengthBytes != sizeof info) return std::nullopt;
     std::memcpy(&info, bytes, sizeof info);
-    const bool valid = info.magic == kConnectionMagic && info.queuePairCount >= 1 &&
+    const bool valid = info.magic == kConnectionMagic && info.queuePairCount >= 2 &&
                        info.queuePairCount <= kQueuePairsMax && info.mtu >= 1 && info.mtu <= 5;
     return valid ? std::optional(info) : std::nullopt;
   }

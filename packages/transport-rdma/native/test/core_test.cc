@@ -1,22 +1,11 @@
-// What of the core needs no device, to be run under the sanitizers: see scripts/test-native.mjs.
-#include <cstdio>
-#include <cstdlib>
-
 #include "../core/engine.h"
 #include "../core/spin_budget.h"
 #include "../core/wire.h"
+#include "check.h"
 
 using namespace mooncake::rdma;
 
 namespace {
-
-#define CHECK(condition) \
-  do { \
-    if (!(condition)) { \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-      exit(1); \
-    } \
-  } while (false)
 
 GidEntry gid(int index, bool roceV2, std::array<uint8_t, 16> bytes) { return {index, bytes, roceV2}; }
 
@@ -145,7 +134,7 @@ void testWithoutDevice() {
 
 } // namespace
 
-int main() {
+void testCore() {
   testGids();
   testWindowTable();
   testConnectionInfo();
@@ -154,5 +143,4 @@ int main() {
   testOutbox();
   testAwaited();
   testWithoutDevice();
-  puts("ok");
 }

@@ -4,7 +4,7 @@ import { MooncakeError, asMooncakeError } from '@mooncake-ts/core'
 /** A message of the control protocol: plain data, checked by whoever takes it. */
 export type Message = Readonly<Record<string, unknown>>
 
-/** The largest frame: the descriptions of 16 queue pairs are far below. */
+/** The largest frame: the descriptions of 17 queue pairs are far below. */
 const FRAME_BYTES_MAX = 16 * 1024
 /** What a peer that does not read may keep in our memory. */
 const UNSENT_BYTES_MAX = 1024 * 1024

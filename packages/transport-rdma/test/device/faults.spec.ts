@@ -19,6 +19,7 @@ import {
   system,
   systemLater,
   NEEDS_GUEST,
+  PAIRS_OF_LINK,
 } from './support.js'
 
 describe('faults of peers and devices', function () {
@@ -188,7 +189,7 @@ describe('faults of peers and devices', function () {
     await until(() => held(a, 'rxe0').regions === before.a.regions)
     await until(() => held(b, 'rxe1').regions === before.b.regions)
     expect(b.transport.exposureCount).to.equal(0)
-    expect(held(a, 'rxe0').pairs).to.equal(2)
+    expect(held(a, 'rxe0').pairs).to.equal(PAIRS_OF_LINK)
     await b.transport.stop()
     await until(() => held(a, 'rxe0').pairs === 0)
   })

@@ -17,6 +17,7 @@ import {
   system,
   systemLater,
   NEEDS_GUEST,
+  PAIRS_OF_LINK,
 } from './support.js'
 
 describe('several devices', function () {
@@ -68,7 +69,7 @@ describe('several devices', function () {
     }
     await until(one, { deadlineMs: 30_000 })
     await down
-    expect(held(a, 'rxe0').pairs).to.equal(2)
+    expect(held(a, 'rxe0').pairs).to.equal(PAIRS_OF_LINK)
   })
 
   it('one that is back is used again', async () => {

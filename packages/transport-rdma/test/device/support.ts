@@ -113,6 +113,9 @@ export function codes(completions: readonly Completion[]): Record<string, number
   return counts
 }
 
+/** By default: two for data, and the one for looking at windows. */
+export const PAIRS_OF_LINK = 3
+
 /** What a device has of a transport. */
 export function held(node: Node, device: string): { regions: number; pairs: number; operations: number } {
   const { memoryRegions, queuePairs, operations } = node.transport.stats.get(device)!
