@@ -3,6 +3,7 @@ import {
   definePlugin,
   LOGGER,
   METRICS,
+  RPC_CARRIER,
   RPC_SERVICE,
   SECURITY,
   type RpcService,
@@ -23,6 +24,7 @@ export const rpc = definePlugin<RpcService, RpcOptions>({
   name: '@mooncake-ts/rpc',
   provides: RPC_SERVICE,
   requires: [CLOCK, LOGGER, METRICS, SECURITY],
+  uses: [RPC_CARRIER],
   defaults: RPC_DEFAULTS,
   validate: checkOptions,
   useFactory: (options, scope) =>
@@ -31,5 +33,6 @@ export const rpc = definePlugin<RpcService, RpcOptions>({
       logger: scope.get(LOGGER),
       metrics: scope.get(METRICS),
       security: scope.get(SECURITY),
+      carriers: scope.getAll(RPC_CARRIER),
     }),
 })

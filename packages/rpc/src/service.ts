@@ -2,6 +2,7 @@ import type {
   Clock,
   Logger,
   Metrics,
+  RpcCarrier,
   RpcClient,
   RpcHandler,
   RpcMethod,
@@ -35,11 +36,20 @@ export class SocketRpcService implements RpcService, Startable {
       readonly logger: Logger
       readonly metrics: Metrics
       readonly security: Security
+      readonly carriers: readonly RpcCarrier[]
     },
   ) {
-    const { clock, logger, security } = parts
+    const { clock, logger, security, carriers } = parts
     const metrics = new RpcMetrics(parts.metrics)
-    this.#around = { settings, clock, logger, security, metrics, deadlines: new Deadlines(clock) }
+    this.#around = {
+      settings,
+      clock,
+      logger,
+      security,
+      carriers,
+      metrics,
+      deadlines: new Deadlines(clock),
+    }
     this.#server = new RpcServer(this.#around, this.#handlers)
   }
 

@@ -1,4 +1,4 @@
-import type { Clock, Logger, Security } from '@mooncake-ts/core'
+import type { Clock, Logger, RpcCarrier, Security } from '@mooncake-ts/core'
 import type { Deadlines } from './deadlines.js'
 import type { RpcMetrics } from './metrics.js'
 import type { RpcSettings } from './options.js'
@@ -9,6 +9,8 @@ export interface Surroundings {
   readonly clock: Clock
   readonly logger: Logger
   readonly security: Security
+  /** Preferred first. */
+  readonly carriers: readonly RpcCarrier[]
   readonly metrics: RpcMetrics
   readonly deadlines: Deadlines
 }

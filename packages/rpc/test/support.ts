@@ -12,6 +12,8 @@ import {
   value,
   type Clock,
   type Logger,
+  type Plugin,
+  type RpcCarrier,
   type RpcService,
   type Security,
 } from '@mooncake-ts/core'
@@ -92,12 +94,32 @@ export interface Around {
   readonly secret?: string
   readonly allowInsecure?: boolean
   readonly clock?: Clock
+  /** @defaultValue that of `carriedBy` */
+  readonly carrier?: Plugin<RpcCarrier> | undefined
+}
+
+type Role = 'server' | 'client'
+type Carried = (role: Role) => Plugin<RpcCarrier>
+
+let carried: Carried | undefined
+
+/** What carries the connections of the services in the tests of this `describe`. */
+export function carriedBy(carrier: Carried): void {
+  before(() => {
+    carried = carrier
+  })
+  after(() => {
+    carried = undefined
+  })
 }
 
 /** A running service; `cleanUp` stops it. */
 export async function startService(options: RpcOptions = {}, around: Around = {}): Promise<Service> {
   const logger = new MemoryLogger()
+  const role = (options.listen ?? []).length > 0 ? 'server' : 'client'
+  const carrier = around.carrier ?? carried?.(role)
   const host = new Host([
+    ...(carrier == null ? [] : [carrier]),
     value(LOGGER, logger),
     value(SECURITY, securityOf(around)),
     ...(around.clock == null ? [] : [value(CLOCK, around.clock)]),

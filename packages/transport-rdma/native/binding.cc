@@ -2,6 +2,7 @@
 
 #include "core/device.h"
 #include "device_binding.h"
+#include "message_binding.h"
 #include "region_handle.h"
 #include "table_binding.h"
 
@@ -10,7 +11,7 @@ namespace {
 using namespace mooncake::rdma;
 
 // Raised with every change of what src/native.ts and this addon say to each other.
-constexpr int kAbi = 1;
+constexpr int kAbi = 2;
 
 // { problem, errno, devices }: `problem` is set where the library is missing, `errno` where the kernel has no RDMA.
 Napi::Value probe(const Napi::CallbackInfo &info) {
@@ -50,6 +51,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("isOwned", Napi::Function::New<isOwned>(env));
   exports.Set("WindowTable", TableBinding::define(env));
   exports.Set("Device", DeviceBinding::define(env));
+  exports.Set("MessageDevice", MessageBinding::define(env));
   return exports;
 }
 

@@ -1,5 +1,6 @@
 #include "device_binding.h"
 
+#include "binding_support.h"
 #include "region_handle.h"
 #include "table_binding.h"
 
@@ -23,31 +24,7 @@ enum OrderField : size_t {
   kOrderFields = kToken0 + 4,
 };
 
-uint32_t asUint32(const Napi::Value &value) { return value.As<Napi::Number>().Uint32Value(); }
-
 uint64_t joined(double low, double high) { return static_cast<uint64_t>(low) | static_cast<uint64_t>(high) << 32; }
-
-DeviceOptions optionsOf(const Napi::Object &given) {
-  const auto number = [&given](const char *name) { return asUint32(given.Get(name)); };
-  return {
-      .name = given.Get("name").As<Napi::String>(),
-      .port = static_cast<uint8_t>(number("port")),
-      .number = number("number"),
-      .gidIndex = given.Get("gidIndex").As<Napi::Number>().Int32Value(),
-      .mtuMax = static_cast<uint8_t>(number("mtu")),
-      .queueDepth = number("queueDepth"),
-      .completionsMax = number("completionsMax"),
-      .inlineBytesMax = number("inlineBytesMax"),
-      .sliceBytes = number("sliceBytes"),
-      .ackTimeout = static_cast<uint8_t>(number("ackTimeout")),
-      .packetRetries = static_cast<uint8_t>(number("packetRetries")),
-      .serviceLevel = static_cast<uint8_t>(number("serviceLevel")),
-      .trafficClass = static_cast<uint8_t>(number("trafficClass")),
-      .pkeyIndex = static_cast<uint16_t>(number("pkeyIndex")),
-      .relaxedOrdering = given.Get("relaxedOrdering").ToBoolean(),
-      .spinNsMax = number("spinNsMax"),
-  };
-}
 
 OperationOrder orderOf(const double *fields, std::shared_ptr<Registration> local) {
   OperationOrder order;
@@ -64,17 +41,6 @@ OperationOrder orderOf(const double *fields, std::shared_ptr<Registration> local
   operation.wholeOffset = static_cast<uint64_t>(fields[kWholeOffset]);
   operation.wholeBytes = static_cast<uint64_t>(fields[kWholeBytes]);
   return order;
-}
-
-// On the JavaScript thread, after a ring.
-void callBack(napi_env env, napi_value callback, void *, void *) {
-  if (env == nullptr || callback == nullptr) return; // The environment is ending.
-  napi_value global;
-  if (napi_get_global(env, &global) != napi_ok) return;
-  napi_value result;
-  if (napi_call_function(env, global, callback, 0, nullptr, &result) != napi_pending_exception) return;
-  napi_value error;
-  if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
 }
 
 } // namespace
@@ -105,10 +71,7 @@ DeviceBinding::DeviceBinding(const Napi::CallbackInfo &info) : ObjectWrap(info) 
   std::shared_ptr<const Verbs> verbs = Verbs::load(problem);
   if (verbs == nullptr) throw Napi::Error::New(env, problem);
   const std::shared_ptr<WindowTable> table = TableBinding::Unwrap(info[1].As<Napi::Object>())->table();
-  napi_value name = Napi::String::New(env, "mooncake-ts.rdma");
-  NAPI_THROW_IF_FAILED_VOID(env, napi_create_threadsafe_function(env, info[2], nullptr, name, 0, 1, nullptr, nullptr,
-                                                                 nullptr, callBack, &ring_));
-  napi_unref_threadsafe_function(env, ring_);
+  ring_ = createRing(env, info[2]);
   const auto ring = [this] { napi_call_threadsafe_function(ring_, nullptr, napi_tsfn_nonblocking); };
   engine_ = Engine::open(std::move(verbs), optionsOf(info[0].As<Napi::Object>()), table, ring, problem);
   if (engine_ == nullptr) {
@@ -132,20 +95,7 @@ void DeviceBinding::end() {
   ring_ = nullptr;
 }
 
-Napi::Value DeviceBinding::describe(const Napi::CallbackInfo &info) {
-  const Napi::Env env = info.Env();
-  const Device &device = engine_->device();
-  const PortState port = device.queryPort();
-  auto result = Napi::Object::New(env);
-  result.Set("errno", port.error);
-  result.Set("active", port.active);
-  result.Set("ethernet", port.ethernet);
-  result.Set("mtu", 128 << port.mtu);
-  result.Set("gidIndex", port.gidIndex);
-  result.Set("gid", Napi::Buffer<uint8_t>::Copy(env, port.gid.data(), port.gid.size()));
-  result.Set("numaNode", device.numaNode());
-  return result;
-}
+Napi::Value DeviceBinding::describe(const Napi::CallbackInfo &info) { return describePort(info.Env(), engine_->device()); }
 
 // (id, region handle, offset, byteLength): false for a closed region or a range outside of it.
 Napi::Value DeviceBinding::registerMemory(const Napi::CallbackInfo &info) {
@@ -214,21 +164,8 @@ Napi::Value DeviceBinding::take(const Napi::CallbackInfo &info) {
     pairs[i * 2] = completions[i].operation;
     pairs[i * 2 + 1] = completions[i].status;
   }
-  auto list = Napi::Array::New(env, events.size());
-  for (uint32_t i = 0; i < events.size(); i++) {
-    const Event &event = events[i];
-    auto object = Napi::Object::New(env);
-    object.Set("kind", static_cast<uint32_t>(event.kind));
-    object.Set("subject", event.subject);
-    object.Set("status", event.status);
-    object.Set("rkey", event.rkey);
-    object.Set("numaNode", event.numaNode);
-    object.Set("text", event.text);
-    object.Set("bytes", Napi::Buffer<uint8_t>::Copy(env, event.bytes.data(), event.bytes.size()));
-    list.Set(i, object);
-  }
   result.Set(0u, pairs);
-  result.Set(1u, list);
+  result.Set(1u, eventsOf(env, events));
   return result;
 }
 

@@ -1,4 +1,4 @@
-import { MooncakeError, type Region } from '@mooncake-ts/core'
+import { MooncakeError, type ErrorCode, type Region } from '@mooncake-ts/core'
 import {
   EventKind,
   native,
@@ -35,6 +35,12 @@ const EVENT_DEVICE_FATAL = 8
 const EVENT_PORT_ACTIVE = 9
 const EVENT_PORT_ERROR = 10
 
+/** What an asynchronous event says about the port; undefined for others. */
+export function portStateOf({ subject }: NativeEvent): boolean | undefined {
+  if (subject === EVENT_PORT_ACTIVE) return true
+  return subject === EVENT_PORT_ERROR || subject === EVENT_DEVICE_FATAL ? false : undefined
+}
+
 interface EndpointEntry {
   created?: (event: NativeEvent) => void
   connected?: (event: NativeEvent) => void
@@ -64,16 +70,13 @@ export class Device {
     this.name = options.name
     this.number = options.number
     const { Device: Opened } = native()
-    try {
-      this.#native = new Opened(options, table, () => {
-        this.#take()
-      })
-    } catch (cause) {
-      const reason = (cause as Error).message
-      throw new MooncakeError('ERR_IO', `RDMA device ${options.name} could not be opened: ${reason}`, {
-        cause,
-      })
-    }
+    this.#native = opened(
+      options.name,
+      () =>
+        new Opened(options, table, () => {
+          this.#take()
+        }),
+    )
     this.port = this.#native.describe()
   }
 
@@ -216,10 +219,11 @@ export class Device {
         this.#forget(subject)
         endpoint?.onClosed()
         break
-      case EventKind.async:
-        if (subject === EVENT_PORT_ACTIVE) this.onPort(true, text)
-        else if (subject === EVENT_PORT_ERROR || subject === EVENT_DEVICE_FATAL) this.onPort(false, text)
+      case EventKind.async: {
+        const up = portStateOf(event)
+        if (up != null) this.onPort(up, text)
         break
+      }
     }
   }
 
@@ -237,8 +241,23 @@ export class Device {
   }
 }
 
-function systemError(what: string, errno: number): MooncakeError {
-  return new MooncakeError('ERR_TRANSFER_FAIL', `${what}: ${nameOf(errno)}`)
+/** @throws ERR_IO with what the system refused */
+export function opened<T>(name: string, open: () => T): T {
+  try {
+    return open()
+  } catch (cause) {
+    const reason = (cause as Error).message
+    throw new MooncakeError('ERR_IO', `RDMA device ${name} could not be opened: ${reason}`, { cause })
+  }
+}
+
+/** For an errno of the addon. */
+export function systemError(
+  what: string,
+  errno: number,
+  code: ErrorCode = 'ERR_TRANSFER_FAIL',
+): MooncakeError {
+  return new MooncakeError(code, `${what}: ${nameOf(errno)}`)
 }
 
 const ERRNO_NAMES: Readonly<Record<number, string>> = {

@@ -1,6 +1,5 @@
 import { errorCode, MooncakeError, type Logger } from '@mooncake-ts/core'
-import { Device } from './device.js'
-import { DEVICES_MAX, native, type NativeTable } from './native.js'
+import { DEVICES_MAX, native, type NativeDeviceOptions, type NativePort } from './native.js'
 import { MTUS, type ResolvedOptions } from './options.js'
 
 const ENOSYS = 38
@@ -34,10 +33,14 @@ export function findDevices(wanted: readonly string[] | undefined): string[] {
   return (wanted ?? devices).slice(0, DEVICES_MAX)
 }
 
-/** Opens what can be opened. @throws ERR_IO where none can */
-export function openDevices(options: ResolvedOptions, table: NativeTable, logger: Logger): Device[] {
+/** Opens what can be opened. @throws as `findDevices`; ERR_IO where none can */
+export function openDevices<T>(
+  options: ResolvedOptions,
+  logger: Logger,
+  open: (options: NativeDeviceOptions) => T,
+): T[] {
   const { deviceNames, gidIndex = -1, mtu, spinMicrosMax, ...same } = options
-  const devices: Device[] = []
+  const devices: T[] = []
   let failure: unknown
   findDevices(deviceNames).forEach((name, number) => {
     const nativeOptions = {
@@ -49,7 +52,7 @@ export function openDevices(options: ResolvedOptions, table: NativeTable, logger
       spinNsMax: spinMicrosMax * 1000,
     }
     try {
-      devices.push(new Device(nativeOptions, table))
+      devices.push(open(nativeOptions))
     } catch (error) {
       failure = error
       logger.warn((error as Error).message, { code: errorCode(error), device: name })
@@ -59,13 +62,21 @@ export function openDevices(options: ResolvedOptions, table: NativeTable, logger
   throw failure
 }
 
-/** Whose port is up. */
-export class DeviceHealth {
-  readonly #down = new Set<Device>()
-  /** Told when a port goes down, or is back. */
-  onChange: (device: Device, up: boolean) => void = () => {}
+/** What has a port that goes down and comes back. */
+export interface Ported {
+  readonly name: string
+  readonly port: NativePort
+  /** Told when its port went down or came back, or the device died. */
+  onPort: (up: boolean, why: string) => void
+}
 
-  constructor(devices: readonly Device[], logger: Logger) {
+/** Whose port is up. */
+export class DeviceHealth<T extends Ported> {
+  readonly #down = new Set<T>()
+  /** Told when a port goes down, or is back. */
+  onChange: (device: T, up: boolean) => void = () => {}
+
+  constructor(devices: readonly T[], logger: Logger) {
     for (const device of devices) {
       if (!device.port.active) this.#down.add(device)
       device.onPort = (up, why) => {
@@ -78,7 +89,7 @@ export class DeviceHealth {
     }
   }
 
-  isUp(device: Device): boolean {
+  isUp(device: T): boolean {
     return !this.#down.has(device)
   }
 }

@@ -94,6 +94,44 @@ export interface NativeDevice {
   close(): void
 }
 
+export interface NativeMessageDevice {
+  describe(): NativePort
+  create(id: number): void
+  /** False for what is no description of a peer. */
+  connect(id: number, peer: Uint8Array, first: boolean): boolean
+  /** How many bytes were taken; where not all, there is news when there is room. */
+  write(id: number, bytes: Uint8Array, offset: number): number
+  /** Where 0, there is news when something has come. */
+  readableBytes(id: number): number
+  read(id: number, bytes: Uint8Array): number
+  /** After what was written. */
+  finish(id: number): void
+  /** The peer has finished, and everything was read. */
+  ended(id: number): boolean
+  /** The peer has received that this end has finished. */
+  finished(id: number): boolean
+  closeStream(id: number): void
+  forget(id: number): void
+  /** Streams with something new, and events. */
+  take(): [streams: Float64Array, events: NativeEvent[]]
+  stats(): MessageStats
+  setReferenced(referenced: boolean): void
+  close(): void
+}
+
+/** What a device has of the streams of this process: for tests that look for leaks. */
+export interface MessageStats {
+  readonly memoryRegions: number
+  readonly queuePairs: number
+  readonly streams: number
+}
+
+export interface NativeStreamOptions {
+  readonly slots: number
+  readonly slotBytes: number
+  readonly sendBytes: number
+}
+
 export interface NativeDeviceOptions {
   readonly name: string
   readonly port: number
@@ -121,9 +159,14 @@ export interface Native {
   isOwned(region: unknown): boolean
   readonly WindowTable: new (slots: number) => NativeTable
   readonly Device: new (options: NativeDeviceOptions, table: NativeTable, onNews: () => void) => NativeDevice
+  readonly MessageDevice: new (
+    options: NativeDeviceOptions,
+    streams: NativeStreamOptions,
+    onNews: () => void,
+  ) => NativeMessageDevice
 }
 
-const ABI = 1
+const ABI = 2
 
 let loaded: Native | undefined
 

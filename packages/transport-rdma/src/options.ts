@@ -144,11 +144,7 @@ export const MTUS: readonly number[] = [256, 512, 1024, 2048, 4096]
 export function resolveOptions(options: RdmaOptions): ResolvedOptions {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   const resolved: ResolvedOptions = { ...DEFAULTS, ...given }
-  for (const [name, min, max] of RANGES) {
-    const value = resolved[name] as number | undefined
-    if (value === undefined || (Number.isSafeInteger(value) && value >= min && value <= max)) continue
-    throw invalid(`${name} must be an integer from ${min} to ${max}, not ${value}`)
-  }
+  checkRanges(resolved, RANGES)
   if (!MTUS.includes(resolved.mtu))
     throw invalid(`mtu must be one of ${MTUS.join(', ')}, not ${resolved.mtu}`)
   const { deviceNames } = resolved
@@ -160,6 +156,18 @@ export function resolveOptions(options: RdmaOptions): ResolvedOptions {
   }
   parseHostPort(resolved.listen)
   return resolved
+}
+
+/** @throws ERR_INVALID_PARAMS that names the field and says what is wanted */
+export function checkRanges<T>(
+  options: T,
+  ranges: ReadonlyArray<readonly [name: keyof T & string, min: number, max: number]>,
+): void {
+  for (const [name, min, max] of ranges) {
+    const value = options[name] as number | undefined
+    if (value === undefined || (Number.isSafeInteger(value) && value >= min && value <= max)) continue
+    throw invalid(`${name} must be an integer from ${min} to ${max}, not ${value}`)
+  }
 }
 
 function invalid(what: string): MooncakeError {

@@ -14,7 +14,7 @@ export interface PeerDeps {
   readonly logger: Logger
   readonly metrics: TransportMetrics
   readonly devices: readonly Device[]
-  readonly health: DeviceHealth
+  readonly health: DeviceHealth<Device>
   readonly store: LinkStore
   readonly openSession: () => Promise<Session>
 }

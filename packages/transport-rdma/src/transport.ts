@@ -21,7 +21,7 @@ import {
   type Transport,
   type WindowKind,
 } from '@mooncake-ts/core'
-import type { Device } from './device.js'
+import { Device } from './device.js'
 import { DeviceHealth, openDevices } from './devices.js'
 import { Exposures } from './exposures.js'
 import { decodeKey } from './key.js'
@@ -49,7 +49,7 @@ const SWEEPS_PER_LIMIT = 4
 /** What exists between `start` and `stop`. */
 interface Running {
   readonly devices: readonly Device[]
-  readonly health: DeviceHealth
+  readonly health: DeviceHealth<Device>
   readonly registrations: Registrations
   readonly exposures: Exposures
   readonly listener: Listener
@@ -106,7 +106,7 @@ export class RdmaTransport implements Transport, Startable {
     let devices: Device[] = []
     try {
       const table = new (native().WindowTable)(this.#options.exposuresMax)
-      devices = openDevices(this.#options, table, logger)
+      devices = openDevices(this.#options, logger, options => new Device(options, table))
       const listener = await Listener.open({ ...this.#deps, options: this.#options, devices })
       const registrations = new Registrations(devices)
       const exposures = new Exposures(table, registrations, key => listener.recall(key))

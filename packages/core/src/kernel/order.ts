@@ -11,16 +11,19 @@ export function startOrder(plugins: readonly Plugin[], provided: ReadonlySet<sym
   const ordered: Plugin[] = []
   const done = new Set<number>()
   const path: number[] = []
+  const providersOf = (token: symbol): number[] =>
+    [...plugins.keys()].filter(other => (plugins[other]!.provides as symbol) === token)
   const visit = (position: number): void => {
     if (done.has(position)) return
     if (path.includes(position)) throw circle([...path.slice(path.indexOf(position)), position], plugins)
     path.push(position)
     const plugin = plugins[position]!
     for (const token of plugin.requires as readonly symbol[]) {
-      const providers = [...plugins.keys()].filter(other => (plugins[other]!.provides as symbol) === token)
+      const providers = providersOf(token)
       if (providers.length === 0 && !provided.has(token)) throw unmet(plugin, token)
       providers.forEach(visit)
     }
+    for (const token of (plugin.uses ?? []) as readonly symbol[]) providersOf(token).forEach(visit)
     path.pop()
     done.add(position)
     ordered.push(plugin)

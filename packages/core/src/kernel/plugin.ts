@@ -19,6 +19,8 @@ export interface Plugin<T extends object = object> {
   readonly api: number
   readonly provides: Token<T>
   readonly requires: readonly Token<unknown>[]
+  /** Tokens whose providers, where there are any, start first. */
+  readonly uses?: readonly Token<unknown>[]
   readonly options: object
   /** Somebody else starts and stops the instance. */
   readonly external?: boolean
@@ -36,6 +38,8 @@ export interface PluginDefinition<T extends object, O extends object> {
   readonly provides: Token<T>
   /** Tokens that must be provided, and whose providers start first. */
   readonly requires?: readonly Token<unknown>[]
+  /** Tokens that need not be provided, but whose providers start first: `scope.getAll(TOKEN)` finds them. */
+  readonly uses?: readonly Token<unknown>[]
   readonly defaults?: Partial<O>
   /**
    * Checks the options when the plugin is made, so that a mistake shows where it was typed.
@@ -76,6 +80,7 @@ export function definePlugin<T extends object, O extends object = object>(
       api: PLUGIN_API,
       provides: definition.provides,
       requires: Object.freeze([...(definition.requires ?? [])]),
+      uses: Object.freeze([...(definition.uses ?? [])]),
       options,
       ...(useClass == null ? { useFactory: (scope: Scope) => useFactory!(options, scope) } : { useClass }),
     })

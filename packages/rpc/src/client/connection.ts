@@ -20,7 +20,7 @@ export class OutboundConnection implements CallHolder, LinkHandler {
   readonly #around: Surroundings
   readonly #endpoint: string
   readonly #link: Link
-  readonly #onOpen: () => void
+  readonly #onOpen: (stays: MooncakeError | undefined) => void
   readonly #onClose: (error: MooncakeError | undefined) => void
   readonly #calls = new Map<number, Call>()
   #keepAlive: Disposable | undefined
@@ -34,13 +34,21 @@ export class OutboundConnection implements CallHolder, LinkHandler {
   #heardBytes = 0
   #pinged = false
   #idleSinceMs = 0
+  /** A carrier would be better. */
+  #makeshift = false
+  /** Takes no new calls, so that the next one tries the carrier again. */
+  #retired = false
 
   /** `onOpen` and `onClose` are called at most once each, and never inside of this constructor. */
   constructor(
     socket: Socket,
     endpoint: string,
     around: Surroundings,
-    events: { readonly onOpen: () => void; readonly onClose: (error: MooncakeError | undefined) => void },
+    events: {
+      /** @param stays why it is not carried by what could carry it */
+      readonly onOpen: (stays: MooncakeError | undefined) => void
+      readonly onClose: (error: MooncakeError | undefined) => void
+    },
   ) {
     this.#around = around
     this.#endpoint = endpoint
@@ -52,7 +60,7 @@ export class OutboundConnection implements CallHolder, LinkHandler {
 
   /** Takes new calls. */
   get isOpen(): boolean {
-    return this.opened && !this.#ended && this.#goodbye == null
+    return this.opened && !this.#ended && !this.#retired && this.#goodbye == null
   }
 
   get inflightCalls(): number {
@@ -101,14 +109,15 @@ export class OutboundConnection implements CallHolder, LinkHandler {
     this.#link.close()
   }
 
-  onOpen(): void {
+  onOpen(stays: MooncakeError | undefined): void {
     const { clock, settings } = this.#around
     this.opened = true
+    this.#makeshift = stays != null
     this.#idleSinceMs = clock.nowMs()
     this.#keepAlive = clock.every(settings.keepAliveMs, () => {
       this.#checkAlive()
     })
-    this.#onOpen()
+    this.#onOpen(stays)
   }
 
   onFrame(frame: Frame): void {
@@ -176,8 +185,9 @@ export class OutboundConnection implements CallHolder, LinkHandler {
   #checkAlive(): void {
     const { clock, settings } = this.#around
     const nowMs = clock.nowMs()
-    if (this.#calls.size > 0) this.#idleSinceMs = nowMs
-    if (nowMs - this.#idleSinceMs >= settings.idleConnectionMs) {
+    if (this.#calls.size > 0 && !this.#makeshift) this.#idleSinceMs = nowMs
+    this.#retired = nowMs - this.#idleSinceMs >= settings.idleConnectionMs
+    if (this.#retired && this.#calls.size === 0) {
       this.#link.close()
     } else if (this.#link.receivedBytes !== this.#heardBytes || this.#calls.size === 0) {
       this.#heardBytes = this.#link.receivedBytes

@@ -48,6 +48,8 @@ export class Peer implements RpcClient, CallHolder {
   #attempt: Promise<void> | undefined
   #lastError: unknown
   #inflightCalls = 0
+  /** The last connection could have been carried, and is not. */
+  #makeshift = false
   readonly #onSettled = (): void => {
     this.#inflightCalls--
   }
@@ -184,7 +186,8 @@ export class Peer implements RpcClient, CallHolder {
   #shakeHands(socket: Socket, incoming: Incoming): Promise<void> {
     return new Promise((resolve, reject) => {
       const connection = new OutboundConnection(socket, this.endpoint, this.#around, {
-        onOpen: () => {
+        onOpen: stays => {
+          this.#announce(stays)
           this.#attempt = undefined
           this.#lastError = undefined
           for (const call of this.#takeWaiting()) this.#dispatch(call)
@@ -198,6 +201,15 @@ export class Peer implements RpcClient, CallHolder {
       incoming.receiver = connection
       this.#connections.push(connection)
     })
+  }
+
+  /** Once, until there was one that is carried. */
+  #announce(stays: MooncakeError | undefined): void {
+    if (stays != null && !this.#makeshift) {
+      const fields = { peer: this.endpoint, reason: stays.message }
+      this.#around.logger.warn('rpc goes on over its socket', fields)
+    }
+    this.#makeshift = stays != null
   }
 
   #forget(connection: OutboundConnection, error: MooncakeError | undefined): void {

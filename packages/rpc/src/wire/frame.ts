@@ -40,6 +40,8 @@ export const FrameKind = Object.freeze({
   /** Are you there? No body. */
   ping: 8,
   pong: 9,
+  /** Of a connection that moves to a carrier, after the proofs; see `move.ts`. */
+  carry: 10,
 })
 
 export interface Frame {

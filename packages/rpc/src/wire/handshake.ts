@@ -14,9 +14,6 @@ import { decodeMessage, errorOf, FAILURE, HELLO, PROOF, type Hello } from './mes
 export const PROTOCOL_MIN = 1
 export const PROTOCOL_MAX = 1
 
-/** Optional parts that both ends must have; none in version 1. */
-const FEATURES: readonly string[] = []
-
 /** Enters the proof, so that it fits no other protocol. Stays when versions are added. */
 const PROOF_PROTOCOL = 'mooncake-rpc/1'
 
@@ -43,14 +40,22 @@ export class Handshake {
   readonly #role: 'client' | 'server'
   readonly #security: Security
   readonly #frameBytesMax: number
+  /** Optional parts that this end has. */
+  readonly #features: readonly string[]
   readonly #nonce = createNonce()
   #challenge: Challenge | undefined
   #session: Session | undefined
 
-  constructor(role: 'client' | 'server', security: Security, frameBytesMax: number) {
+  constructor(
+    role: 'client' | 'server',
+    security: Security,
+    frameBytesMax: number,
+    features: readonly string[] = [],
+  ) {
     this.#role = role
     this.#security = security
     this.#frameBytesMax = frameBytesMax
+    this.#features = features
   }
 
   /** The first frame of this end. */
@@ -58,7 +63,7 @@ export class Handshake {
     const hello: Hello = {
       protocolMin: PROTOCOL_MIN,
       protocolMax: PROTOCOL_MAX,
-      features: [...FEATURES],
+      features: [...this.#features],
       nonce: this.#nonce,
       frameBytesMax: this.#frameBytesMax,
     }
@@ -79,7 +84,7 @@ export class Handshake {
     const hello = decodeMessage(HELLO, frame.body, 'HELLO')
     this.#session = {
       protocol: negotiate(hello),
-      features: new Set(FEATURES.filter(feature => hello.features.includes(feature))),
+      features: new Set(this.#features.filter(feature => hello.features.includes(feature))),
       frameBytesMax: hello.frameBytesMax,
     }
     const isClient = this.#role === 'client'

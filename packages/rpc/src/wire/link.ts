@@ -1,10 +1,12 @@
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { asMooncakeError, hasCode, MooncakeError } from '@mooncake-ts/core'
 import type { Surroundings } from '../surroundings.js'
 import { encodeFrame, type Attached } from './codec.js'
 import { FrameKind, FrameReader, type Frame } from './frame.js'
 import { Handshake, type Session } from './handshake.js'
 import { failureOf } from './messages.js'
+import { Move } from './move.js'
 
 /** Of a peer that has not proven itself. A HELLO has about 150. */
 const HELLO_BYTES_MAX = 4096
@@ -16,8 +18,11 @@ const BACKLOG_BYTES_MAX = 2 ** 20
 const LINGER_MS = 1000
 
 export interface LinkHandler {
-  /** Both ends are sure of each other. */
-  onOpen(session: Session): void
+  /**
+   * Both ends are sure of each other.
+   * @param stays why it stays on its socket although there is a carrier here
+   */
+  onOpen(stays?: MooncakeError): void
   /** What it throws closes the link. */
   onFrame(frame: Frame): void
   /** Last call, exactly one, also for a link that never opened. No error: one of the ends wanted it so. */
@@ -26,14 +31,17 @@ export interface LinkHandler {
 
 /**
  * One connected socket that speaks frames: handshake first, writes of one tick in one packet, an end with a
- * reason.
+ * reason. After the handshake the frames may move to a carrier; the socket stays as the life line.
  */
 export class Link {
   /** Address of the peer, for logs. */
   readonly peer: string
-  /** Settles when the socket is gone. */
+  /** Settles when the socket is gone, and what carried the frames. */
   readonly closed: Promise<void>
+  #onClosed: () => void = () => {}
   readonly #socket: Socket
+  /** What carries the frames: the socket, or what they have moved to. */
+  #stream: Duplex
   readonly #role: 'client' | 'server'
   readonly #around: Surroundings
   readonly #handler: LinkHandler
@@ -41,8 +49,10 @@ export class Link {
   readonly #reader: FrameReader
   #timer: Disposable
   #session: Session | undefined
+  #move: Move | undefined
   #ended = false
   #corked = false
+  #receivedBytes = 0
   /** What the socket has not taken yet. */
   readonly #sending = new Set<Attached>()
 
@@ -53,26 +63,30 @@ export class Link {
     around: Surroundings,
     handler: LinkHandler,
   ) {
-    const { settings, security, clock } = around
+    const { settings, security, clock, carriers } = around
     this.peer = peer
     this.#socket = socket
+    this.#stream = socket
     this.#role = role
     this.#around = around
     this.#handler = handler
     this.#reader = new FrameReader(HELLO_BYTES_MAX, { borrowed: role === 'client' })
-    this.#handshake = new Handshake(role, security, settings.frameBytesMax)
+    const features = carriers.filter(({ ready }) => ready).map(({ name }) => name)
+    this.#handshake = new Handshake(role, security, settings.frameBytesMax, features)
     this.#timer = clock.after(settings.handshakeTimeoutMs, () => {
       const message = `No authentication within ${settings.handshakeTimeoutMs} ms`
       this.#fail(new MooncakeError('ERR_RPC_TIMEOUT', message))
     })
-    this.closed = new Promise(resolve => socket.once('close', resolve))
+    this.closed = new Promise(resolve => {
+      this.#onClosed = resolve
+    })
     this.#listen()
     if (role === 'client') this.send(this.#handshake.hello())
   }
 
-  /** Bytes that the socket has not taken yet. */
+  /** Bytes that nobody has taken yet. */
   get outgoingBytes(): number {
-    return this.#socket.writableLength
+    return this.#stream.writableLength
   }
 
   /** The largest body that the peer takes; 0 before it said so. */
@@ -82,7 +96,7 @@ export class Link {
 
   /** Whatever the peer says, and be it a part of a long message. */
   get receivedBytes(): number {
-    return this.#socket.bytesRead
+    return this.#receivedBytes
   }
 
   send(frame: Buffer, attached?: Attached): void {
@@ -92,15 +106,15 @@ export class Link {
     }
     if (!this.#corked) {
       this.#corked = true
-      this.#socket.cork()
+      this.#stream.cork()
       process.nextTick(() => {
         this.#uncork()
       })
     }
-    this.#socket.write(frame)
+    this.#stream.write(frame)
     if (attached == null) return
     this.#sending.add(attached)
-    this.#socket.write(attached.bytes, () => {
+    this.#stream.write(attached.bytes, () => {
       this.#sent(attached)
     })
   }
@@ -108,16 +122,22 @@ export class Link {
   /** Sends what is queued, for at most `drainMs`, then ends the connection. */
   close(): void {
     this.#end(undefined, this.#around.settings.drainMs)
-    this.#socket.end()
+    this.#stream.end()
   }
 
   /** What the socket got. A client is told by whoever made its socket, and does not keep the bytes. */
   receive(chunk: Buffer): void {
+    if (this.#stream === this.#socket) this.#push(chunk)
+  }
+
+  #push(chunk: Buffer): void {
     if (this.#ended) return // Read only to be thrown away.
+    this.#receivedBytes += chunk.length
     try {
       this.#reader.push(chunk, frame => {
-        if (this.#session == null) this.#shakeHands(frame)
-        else this.#handler.onFrame(frame)
+        if (this.#session != null) this.#handler.onFrame(frame)
+        else if (this.#move != null) this.#move.receive(frame)
+        else this.#shakeHands(frame)
         return !this.#ended
       })
     } catch (error) {
@@ -126,37 +146,98 @@ export class Link {
   }
 
   #listen(): void {
-    this.#socket.setNoDelay(true)
-    this.#socket.setKeepAlive(true, this.#around.settings.keepAliveMs)
+    const socket = this.#socket
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, this.#around.settings.keepAliveMs)
     if (this.#role === 'server') {
-      this.#socket.on('data', chunk => {
+      socket.on('data', chunk => {
         this.receive(chunk)
       })
     }
-    this.#socket.on('drain', () => this.#socket.resume())
-    this.#socket.on('end', () => {
-      this.#receiveEnd()
+    this.#watch(socket)
+    socket.on('end', () => {
+      this.#onLifeLineEnd()
     })
-    this.#socket.on('error', cause => {
+    socket.on('close', () => {
+      this.#onLifeLineEnd()
+      if (this.#stream.closed) this.#onClosed()
+    })
+  }
+
+  /** The socket, and later what the frames have moved to. */
+  #watch(stream: Duplex): void {
+    stream.on('drain', () => stream.resume())
+    stream.on('end', () => {
+      if (stream === this.#stream) this.#receiveEnd()
+    })
+    stream.on('error', cause => {
       this.#end(
         new MooncakeError('ERR_RPC_FAIL', `Connection to ${this.peer} lost: ${cause.message}`, { cause }),
       )
     })
-    this.#socket.on('close', () => {
-      this.#end(undefined)
-      this.#timer[Symbol.dispose]()
-      for (const attached of this.#sending) this.#sent(attached)
+    stream.on('close', () => {
+      if (stream === this.#stream) this.#onStreamClosed()
     })
+  }
+
+  #onStreamClosed(): void {
+    this.#end(undefined)
+    this.#timer[Symbol.dispose]()
+    for (const attached of this.#sending) this.#sent(attached)
+    this.#socket.destroySoon()
+    if (this.#socket.closed) this.#onClosed()
+  }
+
+  /** Of a connection that was moved: whoever closes in order does so when both ends have said all. */
+  #onLifeLineEnd(): void {
+    if (this.#stream === this.#socket) return
+    this.#end(undefined)
+    this.#stream.destroy()
   }
 
   #shakeHands(frame: Frame): void {
     const { reply, session } = this.#handshake.receive(frame)
     if (reply != null) this.send(reply)
     if (session == null) return
+    const { carriers } = this.#around
+    const carrier = carriers.find(({ name }) => session.features.has(name))
+    if (carrier == null) {
+      const why = new MooncakeError(
+        'ERR_RPC_FAIL',
+        'the peer has no such carrier, or it does not work just now',
+      )
+      this.#open(session, undefined, carriers.length === 0 ? undefined : why)
+      return
+    }
+    this.#move = new Move(this.#role, carrier, {
+      send: bytes => {
+        this.send(bytes)
+      },
+      onDone: (stream, why) => {
+        this.#open(session, stream, why)
+      },
+    })
+  }
+
+  #open(session: Session, stream: Duplex | undefined, stays: MooncakeError | undefined): void {
     this.#timer[Symbol.dispose]()
     this.#session = session
+    this.#move = undefined
     this.#reader.frameBytesMax = this.#around.settings.frameBytesMax
-    this.#handler.onOpen(session)
+    if (stream != null) this.#carryOn(stream)
+    if (!this.#ended) this.#handler.onOpen(stays)
+  }
+
+  #carryOn(stream: Duplex): void {
+    this.#uncork()
+    this.#stream = stream
+    this.#watch(stream)
+    stream.on('data', (chunk: Buffer) => {
+      this.#push(chunk)
+    })
+    // Either may have ended before anybody listened.
+    if (stream.closed) this.#onStreamClosed()
+    else if (this.#socket.readableEnded || this.#socket.destroyed) this.#onLifeLineEnd()
   }
 
   #receiveEnd(): void {
@@ -164,7 +245,7 @@ export class Link {
       this.#fail(new MooncakeError('ERR_PROTOCOL', 'The connection ended in the middle of a frame'))
     }
     this.#end(undefined)
-    this.#socket.destroySoon()
+    this.#stream.end()
   }
 
   /** The peer, or its silence, is at fault: tell it, log it, end the connection. */
@@ -178,15 +259,16 @@ export class Link {
     else logger.warn('rpc connection closed', fields)
     this.send(encodeFrame(FrameKind.goodbye, 0, 0, failureOf(error)))
     this.#end(error)
-    this.#socket.end()
+    this.#stream.end()
   }
 
   #end(error: MooncakeError | undefined, lingerMs = LINGER_MS): void {
     if (this.#ended) return
     this.#ended = true
     this.#timer[Symbol.dispose]()
-    this.#socket.resume()
-    this.#timer = this.#around.clock.after(lingerMs, () => this.#socket.destroy())
+    this.#move?.cancel()
+    this.#stream.resume()
+    this.#timer = this.#around.clock.after(lingerMs, () => this.#stream.destroy())
     this.#handler.onClose(error)
     this.#reader.fail(
       new MooncakeError('ERR_RPC_FAIL', `The connection to ${this.peer} ended`, { cause: error }),
@@ -198,11 +280,12 @@ export class Link {
   }
 
   #uncork(): void {
+    if (!this.#corked) return
     this.#corked = false
-    this.#socket.uncork()
+    this.#stream.uncork()
     // Only requests are held back: a client that stopped reading answers could never catch up.
-    if (this.#role === 'server' && !this.#ended && this.#socket.writableLength > BACKLOG_BYTES_MAX) {
-      this.#socket.pause()
+    if (this.#role === 'server' && !this.#ended && this.#stream.writableLength > BACKLOG_BYTES_MAX) {
+      this.#stream.pause()
     }
   }
 }

@@ -4,6 +4,7 @@ import {
   MooncakeError,
   RPC_SERVICE,
   type Plugin,
+  type RpcCarrier,
   type RpcClient,
   type RpcContext,
   type RpcMethod,
@@ -16,6 +17,8 @@ import { until } from '../helpers/until.js'
 export interface RpcSetup {
   /** A `server` listens where a `client` of the same test reaches it; a `client` only calls. */
   create(role: 'server' | 'client'): Plugin<RpcService> | Promise<Plugin<RpcService>>
+  /** What carries their connections. @defaultValue their sockets */
+  carrier?(role: 'server' | 'client'): Plugin<RpcCarrier>
   /** Runs after every test, when both have stopped. */
   teardown?(): Promise<void> | void
 }
@@ -52,9 +55,14 @@ class RpcFixture {
   service!: RpcService
   caller!: RpcService
 
+  async #start(role: 'server' | 'client'): Promise<Host> {
+    const carrier = this.#setup.carrier?.(role)
+    return await new Host([...(carrier == null ? [] : [carrier]), await this.#setup.create(role)]).start()
+  }
+
   async open(): Promise<void> {
-    this.#serverHost = await new Host([await this.#setup.create('server')]).start()
-    this.#clientHost = await new Host([await this.#setup.create('client')]).start()
+    this.#serverHost = await this.#start('server')
+    this.#clientHost = await this.#start('client')
     this.service = this.#serverHost.get(RPC_SERVICE)
     this.caller = this.#clientHost.get(RPC_SERVICE)
   }
@@ -314,6 +322,8 @@ function endTests(fixture: RpcFixture): void {
     })
 
   it('ends a call with ERR_RPC_TIMEOUT at its deadline, and aborts the handler’s signal', async () => {
+    fixture.service.handle(STRICT, ({ count }) => count)
+    await fixture.client.call(STRICT, { count: 1 }) // Connects, which has another deadline.
     const handling = handleUntilAborted()
     await rejectsWith(fixture.client.call(ECHO, 1, { deadlineMs: 100 }), 'ERR_RPC_TIMEOUT')
     const signal = await handling

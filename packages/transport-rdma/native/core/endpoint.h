@@ -7,8 +7,8 @@
 #include <unordered_set>
 #include <vector>
 
-#include "device.h"
 #include "operation.h"
+#include "queue_pair.h"
 
 namespace mooncake::rdma {
 
@@ -33,10 +33,6 @@ struct Posted {
   Operation *operation;
   Check *check;
 };
-
-// Work requests carry the serial of their queue pair and their number in it; the receive carries this bit.
-constexpr uint32_t kReceiveBit = 0x80000000u;
-constexpr uint32_t kNumberMask = kReceiveBit - 1;
 
 // A reliable connection to a queue pair of a peer.
 struct QueuePair {
@@ -89,8 +85,6 @@ private:
   // Connecting may take a second, and its end does not wait its turn behind that of others.
   std::mutex changing_;
   int createOne(QueuePair &pair, uint32_t depth, std::string &what);
-  int connectOne(QueuePair &pair, const QueuePairAddress &to, const ConnectionInfo &remote, const PortState &port,
-                 std::string &what);
 
 public:
   const uint32_t id;

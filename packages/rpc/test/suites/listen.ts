@@ -13,9 +13,9 @@ import {
   startServer,
   startService,
   temporaryDirectory,
-} from './support.js'
+} from '../support.js'
 
-describe('listening', () => {
+export function listening(): void {
   afterEach(cleanUp)
 
   it('is not needed to call', async () => {
@@ -106,9 +106,9 @@ describe('listening', () => {
     await second.ended
     expect(first.socket.destroyed).to.equal(false)
   })
-})
+}
 
-describe('a connection to nowhere', () => {
+export function aConnectionToNowhere(): void {
   afterEach(cleanUp)
 
   it('is refused when nobody listens', async () => {
@@ -133,4 +133,4 @@ describe('a connection to nowhere', () => {
     const { service } = await startService()
     expect(await failure(() => service.connect('nowhere'))).to.include({ code: 'ERR_INVALID_PARAMS' })
   })
-})
+}

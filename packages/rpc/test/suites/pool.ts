@@ -3,8 +3,8 @@ import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { expect } from 'chai'
 import { Host, LOGGER, METRICS, RPC_SERVICE, value, type Metrics } from '@mooncake-ts/core'
 import { rpc } from '@mooncake-ts/rpc'
-import { encodeFrame } from '../dist/wire/codec.js'
-import { FrameKind } from '../dist/wire/frame.js'
+import { encodeFrame } from '../../dist/wire/codec.js'
+import { FrameKind } from '../../dist/wire/frame.js'
 import {
   cleanUp,
   Deferred,
@@ -18,9 +18,9 @@ import {
   startEcho,
   startServer,
   startService,
-} from './support.js'
+} from '../support.js'
 
-describe('the connections to one endpoint', () => {
+export function connectionsToOneEndpoint(): void {
   afterEach(cleanUp)
 
   it('belong to one client', async () => {
@@ -222,9 +222,9 @@ describe('the connections to one endpoint', () => {
       server.close()
     })
   }
-})
+}
 
-describe('metrics', () => {
+export function metrics(): void {
   afterEach(cleanUp)
 
   it('count calls and requests by method and outcome', async () => {
@@ -260,4 +260,4 @@ describe('metrics', () => {
       'mooncake_rpc_requests_total unknown ERR_RPC_METHOD_UNKNOWN': 1,
     })
   })
-})
+}

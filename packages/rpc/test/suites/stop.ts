@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import { once } from 'node:events'
 import { expect } from 'chai'
-import { parseEndpoint } from '../dist/endpoint.js'
+import { parseEndpoint } from '../../dist/endpoint.js'
 import {
   cleanUp,
   Deferred,
@@ -12,11 +12,11 @@ import {
   startEcho,
   startServer,
   startService,
-} from './support.js'
+} from '../support.js'
 
 const never = new Promise<never>(() => {})
 
-describe('stop', () => {
+export function stop(): void {
   afterEach(cleanUp)
 
   it('answers what is in work, refuses what is new, and then is gone', async () => {
@@ -103,7 +103,7 @@ describe('stop', () => {
   })
 
   it('sends large answers to the end', async () => {
-    const { host, service, endpoint } = await startServer({ drainMs: 5000 })
+    const { host, service, endpoint } = await startServer({ drainMs: 30_000 })
     const text = 'x'.repeat(32 * 2 ** 20)
     const release = new Deferred()
     const begun = new Deferred()
@@ -196,4 +196,4 @@ describe('stop', () => {
       })
     }
   })
-})
+}

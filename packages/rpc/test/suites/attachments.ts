@@ -3,8 +3,8 @@ import { expect } from 'chai'
 import type { Socket } from 'node:net'
 import type { RpcContext } from '@mooncake-ts/core'
 import { defineMethod, Type } from '@mooncake-ts/rpc'
-import { encodeEmptyFrame, encodeFrame } from '../dist/wire/codec.js'
-import { FrameKind } from '../dist/wire/frame.js'
+import { encodeEmptyFrame, encodeFrame } from '../../dist/wire/codec.js'
+import { FrameKind } from '../../dist/wire/frame.js'
 import {
   cleanUp,
   Deferred,
@@ -16,7 +16,7 @@ import {
   startEcho,
   startServer,
   startService,
-} from './support.js'
+} from '../support.js'
 
 const REVERSE = defineMethod('Test.Reverse', {
   request: Type.Object({ late: Type.Optional(Type.Boolean()) }),
@@ -41,7 +41,7 @@ function collector(): { readonly bytes: () => Buffer; readonly sink: () => (byte
   return { bytes: () => Buffer.concat(chunks), sink: () => bytes => chunks.push(Buffer.from(bytes)) }
 }
 
-describe('attachments', () => {
+export function attachments(): void {
   afterEach(cleanUp)
 
   for (const late of [false, true]) {
@@ -268,4 +268,4 @@ describe('attachments', () => {
       ['unread', 1],
     ])
   })
-})
+}

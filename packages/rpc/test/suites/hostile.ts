@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import { expect } from 'chai'
-import { encodeEmptyFrame, encodeFrame } from '../dist/wire/codec.js'
-import { FrameKind, HEADER_BYTES, writeHeader } from '../dist/wire/frame.js'
-import { Handshake } from '../dist/wire/handshake.js'
+import { encodeEmptyFrame, encodeFrame } from '../../dist/wire/codec.js'
+import { FrameKind, HEADER_BYTES, writeHeader } from '../../dist/wire/frame.js'
+import { Handshake } from '../../dist/wire/handshake.js'
 import {
   cleanUp,
   Deferred,
@@ -14,7 +14,7 @@ import {
   startEcho,
   startService,
   type Service,
-} from './support.js'
+} from '../support.js'
 
 const NONCE = new Uint8Array(32)
 const HELLO = { protocolMin: 1, protocolMax: 1, features: [], nonce: NONCE, frameBytesMax: 2 ** 20 }
@@ -24,7 +24,7 @@ async function expectAlive({ endpoint }: Service, secret?: string): Promise<void
   expect(await service.connect(endpoint).call(ECHO, { text: 'alive' })).to.deep.equal({ text: 'alive' })
 }
 
-describe('the handshake', () => {
+export function theHandshake(): void {
   afterEach(cleanUp)
 
   for (const [age, protocolMin, protocolMax] of [
@@ -94,13 +94,17 @@ describe('the handshake', () => {
   })
 
   it('has a time limit', async () => {
-    const server = await startEcho({ handshakeTimeoutMs: 20 })
+    const clock = new ManualClock()
+    const server = await startEcho({ handshakeTimeoutMs: 20 }, { clock })
+    const idle = clock.pending
     const peer = await RawPeer.connect(server.endpoint)
+    while (clock.pending === idle) await new Promise(resolve => setImmediate(resolve))
+    clock.advance(20)
     expect(await peer.body()).to.include({ code: 'ERR_RPC_TIMEOUT' })
     await peer.ended
     await expectAlive(server)
   })
-})
+}
 
 const header = (kind: number, bodyBytes: number): Buffer => {
   const frame = Buffer.alloc(HEADER_BYTES)
@@ -109,7 +113,7 @@ const header = (kind: number, bodyBytes: number): Buffer => {
   return frame
 }
 
-describe('a server', () => {
+export function aServer(): void {
   afterEach(cleanUp)
 
   for (const [what, bytes] of [
@@ -235,4 +239,4 @@ describe('a server', () => {
     for (let id = 1; id <= requests; id++) expect((await peer.frame()).kind).to.equal(FrameKind.response)
     expect(served).to.equal(requests)
   })
-})
+}

@@ -1,0 +1,3 @@
+import { rpcSuites } from './suites/index.js'
+
+rpcSuites()
