@@ -10,6 +10,7 @@ import {
   type Metrics,
   type Plugin,
   type PluginReport,
+  type RpcCarrier,
   type RpcService,
   type Security,
 } from '@mooncake-ts/core'
@@ -23,6 +24,8 @@ import type { MasterStats } from './service/stats.js'
 export interface MasterConfig extends MasterOptions, AdminOptions {
   /** @defaultValue `rpc({ listen: ['127.0.0.1:50051'] })` */
   readonly rpc?: Plugin<RpcService>
+  /** What carries RPC connections to peers that have it too. @defaultValue none: their sockets */
+  readonly rpcCarriers?: readonly Plugin<RpcCarrier>[]
   /** Without one `/metrics` is empty. */
   readonly metrics?: Plugin<Metrics>
   readonly security?: Security
@@ -71,6 +74,7 @@ export async function createMaster(config: MasterConfig = {}): Promise<Master> {
 function pluginsOf(config: MasterConfig): Plugin[] {
   const {
     rpc: rpcPlugin,
+    rpcCarriers = [],
     metrics,
     security,
     logger,
@@ -81,6 +85,7 @@ function pluginsOf(config: MasterConfig): Plugin[] {
     ...options
   } = config
   const plugins: Plugin[] = [
+    ...rpcCarriers,
     rpcPlugin ?? rpc({ listen: ['127.0.0.1:50051'] }),
     masterService(withoutUndefined(options)),
   ]

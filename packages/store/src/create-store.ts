@@ -84,6 +84,7 @@ export async function createStore(
     ...(config.security == null ? [] : [value(SECURITY, config.security)]),
     ...(config.metrics == null ? [] : [config.metrics]),
     config.memory ?? memory(),
+    ...(config.rpcCarriers ?? []),
     config.rpc ?? rpc({ listen: ['127.0.0.1:0'], backoffMaxMs: BACKOFF_MAX_MS }),
     ...config.transports,
     ...tiers,

@@ -106,7 +106,7 @@ export interface NativeMessageDevice {
   read(id: number, bytes: Uint8Array): number
   /** After what was written. */
   finish(id: number): void
-  /** The peer has finished, and everything was read. */
+  /** The peer has finished: after this nothing more comes than `readableBytes` says. */
   ended(id: number): boolean
   /** The peer has received that this end has finished. */
   finished(id: number): boolean

@@ -6,6 +6,7 @@ import { rpc } from '@mooncake-ts/rpc'
 import { hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import { MASTER_FLAGS } from '../flags/master.js'
+import { carriersOf } from '../flags/rdma.js'
 import { createLogger } from '../process/logging.js'
 import { untilStopped } from '../process/run.js'
 
@@ -33,6 +34,7 @@ export async function runMaster(argv: readonly string[]): Promise<number> {
     logger,
     metrics: prometheus(),
     rpc: rpc({ listen: [`${host}:${Number(settings.rpc_port) || Number(settings.port)}`] }),
+    rpcCarriers: carriersOf(settings),
     metricsHost: String(settings.metrics_host ?? '') || host,
     metricsPort: Number(settings.metrics_port),
     metricReportMs: settings.enable_metric_reporting === true ? REPORT_INTERVAL_MS : 0,

@@ -9,6 +9,7 @@ import { dram } from '@mooncake-ts/tier-dram'
 import { CLIENT_FLAGS, masterEndpoints } from '../flags/client.js'
 import { hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
+import { carriersOf } from '../flags/rdma.js'
 import { parseTiers } from '../flags/tiers.js'
 import { transportsOf } from '../flags/transports.js'
 import { createLogger } from '../process/logging.js'
@@ -89,6 +90,7 @@ export function nodeConfig(
       },
     }),
     rpc: rpc({ listen: [`${host}:${Number(settings.client_rpc_port)}`], backoffMaxMs: BACKOFF_MAX_MS }),
+    rpcCarriers: carriersOf(settings),
     transports: transportsOf(settings, `${host}:${Number(settings.port)}`, logger),
     evictionPolicy: EVICTION_POLICIES[String(settings.eviction_policy)]!(),
     transferDirection: settings.p2p_transfer_direction_mode === 'forward' ? 'forward' : 'reverse',

@@ -6,6 +6,7 @@ import { createStore, type Store } from '@mooncake-ts/store'
 import { LOCAL_HOST, MASTER_ADDRESS, masterEndpoints } from '../flags/client.js'
 import { commonFlags, hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
+import { carriersOf } from '../flags/rdma.js'
 import type { Flag } from '../flags/spec.js'
 import { TRANSPORT_FLAGS, transportsOf } from '../flags/transports.js'
 import { createLogger } from '../process/logging.js'
@@ -138,6 +139,7 @@ export async function connect(settings: Settings, name = `cli-${process.pid}`): 
       logger,
       master: masterClient({ endpoints }),
       rpc: rpc({ listen: [] }),
+      rpcCarriers: carriersOf(settings),
       transports: transportsOf(settings, `${host}:0`, logger), // The owner writes an object into our memory.
       limits: { masterWaitMs: 5000 },
     })

@@ -192,6 +192,7 @@ async function drive(settings: Settings): Promise<ReplayResult> {
     'block size': formatBytes(blockBytes),
     replicas: Number(settings.replicas),
     transport: String(settings.transport),
+    rpc: String(settings.rpc_protocol),
   }
   return { counts: driver.counts, seconds, setting }
 }

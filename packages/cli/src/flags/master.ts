@@ -1,4 +1,5 @@
 import { commonFlags } from './common.js'
+import { RPC_FLAGS } from './rdma.js'
 import { notBuilt, type Flag } from './spec.js'
 
 /**
@@ -28,6 +29,7 @@ export const MASTER_FLAGS: readonly Flag[] = [
     help: 'Network interface whose IPv4 address the RPC service binds',
     default: '',
   },
+  ...RPC_FLAGS,
   { name: 'metrics_port', type: 'port', help: 'Port of the admin and metrics HTTP server', default: 9003 },
   {
     name: 'metrics_host',

@@ -1,5 +1,5 @@
-import { MooncakeError, type Plugin, type Transport } from '@mooncake-ts/core'
-import { rdma, type RdmaOptions } from '@mooncake-ts/transport-rdma'
+import { MooncakeError, type Plugin, type RpcCarrier, type Transport } from '@mooncake-ts/core'
+import { rdma, rpcOverRdma, type RdmaOptions, type RpcOverRdmaOptions } from '@mooncake-ts/transport-rdma'
 import type { Settings } from './load.js'
 import type { Flag } from './spec.js'
 
@@ -52,14 +52,44 @@ function number(name: string, env: string, option: keyof RdmaOptions, help: stri
   return { name, type: 'int', help, env, option }
 }
 
+const DEVICE_NAMES: Flag = {
+  name: 'device_names',
+  type: 'string',
+  help: 'RDMA devices to use, with commas; empty: all',
+  default: '',
+  env: 'MOONCAKE_DEVICE',
+}
+
+/** How calls travel; programs that also move payload have it among the flags of transports. */
+export const RPC_PROTOCOL: Flag = {
+  name: 'rpc_protocol',
+  type: 'string',
+  help: 'How calls travel: rdma to peers that have it too, and TCP to others',
+  default: 'tcp',
+  choices: ['tcp', 'rdma'],
+  env: 'MC_RPC_PROTOCOL',
+}
+
+/** What RPC over RDMA has of the settings of the transport. */
+const OF_RPC: ReadonlySet<keyof RdmaOptions> = new Set<keyof RpcOverRdmaOptions & keyof RdmaOptions>([
+  'port',
+  'gidIndex',
+  'mtu',
+  'inlineBytesMax',
+  'serviceLevel',
+  'trafficClass',
+  'pkeyIndex',
+])
+
+/** Of a program that has no other use for RDMA. */
+export const RPC_FLAGS: readonly Flag[] = [
+  RPC_PROTOCOL,
+  DEVICE_NAMES,
+  ...NUMBERS.filter(({ option }) => OF_RPC.has(option)).map(withoutOption),
+]
+
 export const RDMA_FLAGS: readonly Flag[] = [
-  {
-    name: 'device_names',
-    type: 'string',
-    help: 'RDMA devices to use, with commas; empty: all',
-    default: '',
-    env: 'MOONCAKE_DEVICE',
-  },
+  DEVICE_NAMES,
   {
     name: 'handshake_port',
     type: 'port',
@@ -74,12 +104,32 @@ export const RDMA_FLAGS: readonly Flag[] = [
     default: false,
     env: 'MC_IB_PCI_RELAXED_ORDERING',
   },
-  ...NUMBERS.map(({ option: _option, seconds: _seconds, ...flag }) => flag),
+  ...NUMBERS.map(withoutOption),
 ]
+
+function withoutOption({ option: _option, seconds: _seconds, ...flag }: RdmaFlag): Flag {
+  return flag
+}
 
 /** @throws ERR_CONFIG */
 export function rdmaOf(settings: Settings, host: string): Plugin<Transport> {
-  const numbers = NUMBERS.flatMap(({ name, option, seconds }) => {
+  const options: RdmaOptions = {
+    ...optionsOf(settings, NUMBERS),
+    listen: `${host}:${Number(settings.handshake_port)}`,
+    relaxedOrdering: settings.rdma_relaxed_ordering === true,
+  }
+  return checked(() => rdma(options))
+}
+
+/** What carries RPC connections; nothing for TCP. @throws ERR_CONFIG */
+export function carriersOf(settings: Settings): Plugin<RpcCarrier>[] {
+  if (settings.rpc_protocol !== 'rdma') return []
+  const numbers = NUMBERS.filter(({ option }) => OF_RPC.has(option))
+  return [checked(() => rpcOverRdma(optionsOf(settings, numbers)))]
+}
+
+function optionsOf(settings: Settings, numbers: readonly RdmaFlag[]): RdmaOptions {
+  const given = numbers.flatMap(({ name, option, seconds }) => {
     const value = settings[name]
     return value == null ? [] : [[option, seconds ? Number(value) * 1000 : Number(value)] as const]
   })
@@ -87,14 +137,12 @@ export function rdmaOf(settings: Settings, host: string): Plugin<Transport> {
     .split(',')
     .map(name => name.trim())
     .filter(name => name !== '')
-  const options: RdmaOptions = {
-    ...Object.fromEntries(numbers),
-    ...(names.length === 0 ? {} : { deviceNames: names }),
-    listen: `${host}:${Number(settings.handshake_port)}`,
-    relaxedOrdering: settings.rdma_relaxed_ordering === true,
-  }
+  return { ...Object.fromEntries(given), ...(names.length === 0 ? {} : { deviceNames: names }) }
+}
+
+function checked<T>(make: () => T): T {
   try {
-    return rdma(options)
+    return make()
   } catch (cause) {
     throw new MooncakeError('ERR_CONFIG', (cause as Error).message, { cause })
   }

@@ -2,7 +2,7 @@ import { MooncakeError, type Logger, type Plugin, type Transport } from '@moonca
 import { shm, whyNotShm } from '@mooncake-ts/transport-shm'
 import { tcp } from '@mooncake-ts/transport-tcp'
 import type { Settings } from './load.js'
-import { RDMA_FLAGS, rdmaOf } from './rdma.js'
+import { RDMA_FLAGS, rdmaOf, RPC_PROTOCOL } from './rdma.js'
 import type { Flag } from './spec.js'
 
 /** How payload bytes travel; every program that moves some has them. */
@@ -22,6 +22,7 @@ export const TRANSPORT_FLAGS: readonly Flag[] = [
     default: '',
     env: 'MOONCAKE_SHM_DIRECTORY',
   },
+  RPC_PROTOCOL,
   ...RDMA_FLAGS,
 ]
 

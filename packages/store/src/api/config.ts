@@ -6,6 +6,7 @@ import type {
   MemoryProvider,
   Metrics,
   Plugin,
+  RpcCarrier,
   RpcService,
   Security,
   Tier,
@@ -25,6 +26,8 @@ export interface StoreConfig {
   readonly tiers?: readonly Plugin<Tier>[]
   /** @defaultValue `rpc({ listen: ['127.0.0.1:0'] })` */
   readonly rpc?: Plugin<RpcService>
+  /** What carries RPC connections to peers that have it too. @defaultValue none: their sockets */
+  readonly rpcCarriers?: readonly Plugin<RpcCarrier>[]
   /** @defaultValue `memory()` */
   readonly memory?: Plugin<MemoryProvider>
   readonly security?: Security

@@ -144,7 +144,7 @@ void MessageStream::finish() {
 
 bool MessageStream::ended() const {
   const std::lock_guard lock(mutex_);
-  return ended_ && filled_.empty();
+  return ended_;
 }
 
 bool MessageStream::finished() const {

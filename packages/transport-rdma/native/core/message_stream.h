@@ -66,7 +66,7 @@ public:
   uint64_t read(uint8_t *bytes, uint64_t lengthBytes, bool &poke);
   // After what was written before.
   void finish();
-  // The peer has finished, and all that it sent was read.
+  // The peer has finished: after this nothing more comes than `readableBytes` says.
   bool ended() const;
   // The peer has received everything, and that it was the last.
   bool finished() const;

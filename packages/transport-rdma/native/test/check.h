@@ -13,3 +13,4 @@
 
 void testCore();
 void testDevices();
+void testMessages();

@@ -4,5 +4,6 @@
 int main() {
   testCore();
   testDevices();
+  testMessages();
   puts("ok");
 }

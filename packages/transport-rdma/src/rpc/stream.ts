@@ -39,9 +39,12 @@ export class RdmaStream extends Duplex implements StreamOwner {
 
   onClosed(why: string): void {
     this.#closed = true
+    const finish = this.#finishing
+    this.#finishing = undefined
     if (this.#destroying != null) this.#destroying()
-    // Who has heard the end of the peer, and has said all, misses nothing.
-    else this.destroy(this.readableEnded && this.writableEnded ? undefined : lost(why))
+    // Both ends have said all, and the peer was gone before it could confirm the last message. What came can be read.
+    else if (finish != null && this.#device.ended(this.#id)) finish()
+    else this.destroy(lost(why))
   }
 
   override _read(): void {
@@ -76,9 +79,10 @@ export class RdmaStream extends Duplex implements StreamOwner {
 
   #pull(): void {
     while (this.#reading && !this.destroyed) {
+      const ended = this.#device.ended(this.#id) // Before, or the last bytes might come in between.
       const byteLength = this.#device.readableBytes(this.#id)
       if (byteLength === 0) {
-        if (!this.#device.ended(this.#id)) return
+        if (!ended) return
         this.#reading = false
         this.push(null)
         return

@@ -1,0 +1,191 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import {
+  Host,
+  kib,
+  LOGGER,
+  mib,
+  noMetrics,
+  RPC_CARRIER,
+  RPC_SERVICE,
+  silentLogger,
+  value,
+} from '@mooncake-ts/core'
+import { rpc, type RpcOptions } from '@mooncake-ts/rpc'
+import { failureOf, randomBytes, until } from '@mooncake-ts/testkit'
+import { RdmaCarrier } from '../../dist/rpc/carrier.js'
+import type { RpcOverRdmaOptions } from '../../dist/rpc/options.js'
+import { MIRROR, NEVER } from './rpc-methods.js'
+import { atEnd, cleanUp, NEEDS_GUEST, onlyInGuest, system } from './support.js'
+
+/** A carrier on one device, and what it has of it. */
+async function startCarrier(device: string, options: RpcOverRdmaOptions = {}) {
+  const carrier = new RdmaCarrier(
+    { deviceNames: [device], ...options },
+    { logger: silentLogger, metrics: noMetrics },
+  )
+  await carrier.start()
+  atEnd(() => carrier.stop())
+  return { carrier, stats: () => carrier.stats.get(device)! }
+}
+
+async function startCaller(device: string, options: RpcOptions = {}) {
+  const { carrier, stats } = await startCarrier(device)
+  const host = await new Host([
+    value(LOGGER, silentLogger),
+    value(RPC_CARRIER, carrier),
+    rpc({ connectionsPerPeer: 1, ...options }),
+  ]).start()
+  atEnd(() => host.stop())
+  return { service: host.get(RPC_SERVICE), stats }
+}
+
+/** Answers calls in a process of its own; killed when the test ends. */
+async function startAnswerer(
+  device: string,
+  listen = '127.0.0.1:0',
+): Promise<{ child: ChildProcess; endpoint: string }> {
+  const child = fork(fileURLToPath(new URL('rpc-peer.js', import.meta.url)), [device, listen])
+  const exited = once(child, 'exit')
+  atEnd(async () => {
+    child.kill('SIGKILL')
+    await exited
+  })
+  const [endpoint] = (await once(child, 'message')) as [string]
+  return { child, endpoint }
+}
+
+async function mirrored(
+  client: ReturnType<Awaited<ReturnType<typeof startCaller>>['service']['connect']>,
+  attachment: Buffer,
+) {
+  const chunks: Buffer[] = []
+  const sink = () => (bytes: Uint8Array) => void chunks.push(Buffer.from(bytes))
+  await client.call(MIRROR, {}, { attachment, sink, deadlineMs: 30_000 })
+  return Buffer.concat(chunks)
+}
+
+/** Sends that met a peer without a posted receive, of both devices. */
+function notReadyCount(): number {
+  let count = 0
+  for (const device of ['rxe0', 'rxe1']) {
+    for (const counter of ['rcvd_rnr_err', 'send_rnr_err', 'retry_rnr_exceeded_err']) {
+      count += Number(readFileSync(`/sys/class/infiniband/${device}/ports/1/hw_counters/${counter}`, 'utf8'))
+    }
+  }
+  return count
+}
+
+async function streams(options: RpcOverRdmaOptions) {
+  const a = await startCarrier('rxe0', options)
+  const b = await startCarrier('rxe1', options)
+  const asking = await a.carrier.prepare()
+  const answering = await b.carrier.prepare(asking.info)
+  const there = await answering.connect(asking.info)
+  const here = await asking.connect(answering.info)
+  atEnd(() => {
+    here.destroy()
+    there.destroy()
+  })
+  return { a, b, here, there }
+}
+
+describe('RPC over RDMA', function () {
+  this.timeout(120_000)
+  before(NEEDS_GUEST, onlyInGuest)
+  afterEach(cleanUp)
+
+  it('carries messages of any size, and leaves nothing behind', async () => {
+    const { endpoint } = await startAnswerer('rxe1')
+    const { service, stats } = await startCaller('rxe0', { keepAliveMs: 500, idleConnectionMs: 1000 })
+    const client = service.connect(endpoint)
+    const before = notReadyCount()
+    for (const size of [0, 1, 63, kib(16) - 1, kib(16), kib(16) + 1, kib(300), mib(3)]) {
+      const bytes = Buffer.from(randomBytes(size, size))
+      expect((await mirrored(client, bytes)).equals(bytes), `${size} bytes`).to.equal(true)
+    }
+    expect(stats()).to.deep.equal({ memoryRegions: 1, queuePairs: 1, streams: 1 })
+    expect(notReadyCount()).to.equal(before)
+    await until(() => stats().queuePairs === 0 && stats().memoryRegions === 0, { deadlineMs: 10_000 })
+  })
+
+  it('holds a sender up whose peer does not read, in both directions at once', async () => {
+    const slots = { slots: 4, slotBytes: 1024, sendBytes: 4096 }
+    const { here, there } = await streams(slots)
+    const before = notReadyCount()
+    const bytes = Buffer.from(randomBytes(mib(1), 5))
+    for (const stream of [here, there]) {
+      stream.write(bytes)
+      stream.end()
+    }
+    await new Promise(resolve => setTimeout(resolve, 1000))
+    for (const stream of [here, there]) {
+      expect(stream.readableFlowing).to.equal(null)
+      expect(stream.writableLength).to.equal(bytes.length) // Not taken as a whole.
+      expect(stream.destroyed).to.equal(false)
+    }
+    const read = async (stream: AsyncIterable<Buffer>): Promise<Buffer> => {
+      const chunks: Buffer[] = []
+      for await (const chunk of stream) chunks.push(chunk)
+      return Buffer.concat(chunks)
+    }
+    for (const received of await Promise.all([read(here), read(there)])) {
+      expect(received.equals(bytes)).to.equal(true)
+    }
+    expect(notReadyCount()).to.equal(before)
+  })
+
+  it('ends a call whose peer is killed, gives everything back, and comes back with the peer', async () => {
+    const { child, endpoint } = await startAnswerer('rxe1')
+    const { service, stats } = await startCaller('rxe0')
+    const client = service.connect(endpoint)
+    await mirrored(client, Buffer.alloc(100))
+    const asked = once(child, 'message')
+    const call = failureOf(client.call(NEVER, {}, { deadlineMs: 30_000 }))
+    await asked
+    const killedAt = performance.now()
+    child.kill('SIGKILL')
+    expect(await call).to.include({ code: 'ERR_RPC_FAIL' })
+    expect(performance.now() - killedAt).to.be.below(5000)
+    await until(() => stats().queuePairs === 0 && stats().memoryRegions === 0, { deadlineMs: 10_000 })
+    await startAnswerer('rxe1', endpoint)
+    expect(await mirrored(client, Buffer.from('again'))).to.deep.equal(Buffer.from('again'))
+    expect(stats()).to.include({ queuePairs: 1, streams: 1 })
+  })
+
+  it('goes on over its socket while the interface is down, and over RDMA when it is back', async () => {
+    const { endpoint } = await startAnswerer('rxe1')
+    const { service, stats } = await startCaller('rxe0', {
+      keepAliveMs: 200,
+      idleConnectionMs: 1000,
+      backoffMinMs: 10,
+    })
+    const client = service.connect(endpoint)
+    await mirrored(client, Buffer.alloc(100))
+    atEnd(() => system('ip', 'link', 'set', 'a0', 'up'))
+    system('ip', 'link', 'set', 'a0', 'down')
+    const works = async (): Promise<boolean> => {
+      const answer = await mirrored(client, Buffer.from('still')).catch(() => Buffer.alloc(0))
+      return answer.equals(Buffer.from('still'))
+    }
+    await until(works, { deadlineMs: 20_000 })
+    expect(stats().queuePairs).to.equal(0)
+    system('ip', 'link', 'set', 'a0', 'up')
+    await until(async () => (await works()) && stats().queuePairs === 1, { deadlineMs: 30_000 })
+  })
+
+  it('refuses what is no description of a stream, and stays on sockets beyond streamsMax', async () => {
+    const { a, b, here } = await streams({ streamsMax: 1 })
+    expect(a.carrier.ready).to.equal(false)
+    expect(await failureOf(a.carrier.prepare())).to.include({ code: 'ERR_RPC_FAIL' })
+    here.destroy()
+    await until(() => a.carrier.ready)
+    const end = await a.carrier.prepare()
+    expect(await failureOf(end.connect(Buffer.alloc(192)))).to.include({ code: 'ERR_RPC_FAIL' })
+    await until(() => a.stats().queuePairs === 0)
+    await until(() => b.stats().queuePairs <= 1)
+  })
+})
