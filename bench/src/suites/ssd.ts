@@ -27,8 +27,8 @@ const BATCH = 32
 const BATCHES = 2
 const READ_SIZES = [4 * KIB, 64 * KIB, MIB, 4 * MIB]
 const WRITE_SIZE = MIB
-/** Of the bytes that come from or go to memory. */
-const WINDOW_BYTES = BATCHES * BATCH * 4 * MIB
+/** Of memory that bytes come from or go to: as fio has it, a place for each operation in flight. */
+const PLACES = BATCHES * BATCH
 
 /**
  * Objects to and from a disk, each checked, beside fio with as many operations of the same size in flight.
@@ -87,7 +87,7 @@ class SsdBench implements AsyncDisposable {
   private constructor(host: Host) {
     this.#host = host
     this.#tier = host.get(TIER)
-    this.#region = host.get(MEMORY).createRegion({ byteLength: WINDOW_BYTES })
+    this.#region = host.get(MEMORY).createRegion({ byteLength: PLACES * Math.max(...READ_SIZES) })
   }
 
   static async start(directory: string, poolBytes: number): Promise<SsdBench> {
@@ -153,8 +153,7 @@ class SsdBench implements AsyncDisposable {
   }
 
   #slice(): Slice {
-    const slices = Math.floor(WINDOW_BYTES / this.#objectBytes)
-    const offset = (this.#nextSlice++ % slices) * this.#objectBytes
+    const offset = (this.#nextSlice++ % PLACES) * this.#objectBytes
     return { region: this.#region, offset, byteLength: this.#objectBytes }
   }
 }

@@ -8,7 +8,7 @@
 namespace {
 
 // Raised with every change of what src/native.ts and this addon say to each other.
-constexpr int kAbi = 3;
+constexpr int kAbi = 4;
 
 Napi::Value probe(const Napi::CallbackInfo &info) {
   const mooncake::io::UringProbe found = mooncake::io::probeUring();

@@ -36,6 +36,7 @@ private:
   static void onDoorbell(uv_poll_t *poll, int status, int events);
   static void onEnvironmentEnd(napi_async_cleanup_hook_handle handle, void *host);
   void start(Napi::Env env, const EngineOptions &options);
+  bool deliver(Napi::Env env);
   // The loop, and the collector, wait for operations in flight.
   void updateBusy();
   void updateLoopRef();

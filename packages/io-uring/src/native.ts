@@ -71,7 +71,7 @@ export interface Native {
   lockFile(fd: number): number
 }
 
-const ABI = 3
+const ABI = 4
 
 let loaded: Native | undefined
 

@@ -4,6 +4,8 @@ import type { Operations } from './operations.js'
 import type { Done, Ring, SocketAddress, TransferFlags } from './types.js'
 
 const FD_MAX = 0x7fffffff
+/** Then the device begins, while the others of a long batch are being prepared. */
+const PREPARED_MAX = 8
 const settled = Promise.resolve()
 
 /** What the rings of one engine share. */
@@ -19,7 +21,7 @@ export interface RingHost {
 
 /** One ring: writes descriptors, and enters them in batches. */
 export class EngineRing implements Ring {
-  private prepared = false
+  private prepared = 0
   private microtaskPending = false
 
   constructor(
@@ -78,8 +80,8 @@ export class EngineRing implements Ring {
 
   /** Enters what is prepared, whoever is delivering. */
   flush(): void {
-    if (!this.prepared) return
-    this.prepared = false
+    if (this.prepared === 0) return
+    this.prepared = 0
     this.host.native.submit(this.number)
   }
 
@@ -130,12 +132,13 @@ export class EngineRing implements Ring {
 
   private accepted(index: number, done: Done): number {
     if (index < 0) throw refusal(index)
-    this.prepared = true
-    if (!this.microtaskPending) {
+    const id = this.host.operations.begin(index, done)
+    if (++this.prepared === PREPARED_MAX) this.flush()
+    else if (!this.microtaskPending) {
       this.microtaskPending = true
       void settled.then(this.submitForgotten)
     }
-    return this.host.operations.begin(index, done)
+    return id
   }
 
   private readonly submitForgotten = (): void => {

@@ -81,8 +81,8 @@ export interface Ring {
   /** Does nothing, the whole way through the ring. */
   nop(done: Done): number
   /**
-   * Hands everything prepared to the kernel. A microtask does it if this is forgotten; within `done` it
-   * happens at the end of the batch.
+   * Hands everything prepared to the kernel. Every eighth operation does it, and a microtask if this is
+   * forgotten; within `done` it happens at the end of the batch.
    */
   submit(): void
   /**

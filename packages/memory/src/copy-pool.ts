@@ -60,6 +60,11 @@ class ThreadedCopyPool implements CopyPool, AsyncDisposable {
     return this.#post(() => this.#native.checksum(handles, words, slices.length))
   }
 
+  checksumNow(slices: readonly Slice[]): Uint32Array {
+    const { handles, words } = this.#descriptors.ofSlices(slices)
+    return this.#now(() => this.#native.checksumNow(handles, words, slices.length))
+  }
+
   gather(slices: readonly Slice[], into: Uint8Array): void {
     const { handles, words } = this.#descriptors.ofSlices(slices)
     this.#now(() => {

@@ -13,6 +13,7 @@ export interface NativeCopyPool {
     descriptors: Float64Array,
     opCount: number,
   ): Uint32Array | Promise<Uint32Array>
+  checksumNow(handles: readonly unknown[], descriptors: Float64Array, opCount: number): Uint32Array
   /** At once. The slices hold at most `bytes.byteLength` bytes. */
   gather(handles: readonly unknown[], descriptors: Float64Array, opCount: number, bytes: Uint8Array): void
   scatter(handles: readonly unknown[], descriptors: Float64Array, opCount: number, bytes: Uint8Array): void
@@ -43,7 +44,7 @@ export interface Native {
 }
 
 /** `kBindingVersion` of native/binding/addon.cc. */
-const BINDING_VERSION = 4
+const BINDING_VERSION = 5
 
 let loaded: Native | undefined
 

@@ -37,6 +37,7 @@ describe('CopyPool', () => {
     const expected = slices.map(({ offset, byteLength }) => crc32c(from.view(offset, byteLength)))
     expect([...(await pool.checksum(slices))]).to.deep.equal(expected)
     expect([...(await pool.checksum(slices.slice(1, 2)))]).to.deep.equal([0])
+    expect([...pool.checksumNow(slices)]).to.deep.equal(expected)
   })
 
   it('gathers slices into bytes, and scatters bytes over slices', () => {

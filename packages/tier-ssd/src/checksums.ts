@@ -1,9 +1,12 @@
-import { asMooncakeError, type CopyPool, type Slice } from '@mooncake-ts/core'
+import { asMooncakeError, KIB, type CopyPool, type Slice } from '@mooncake-ts/core'
 
 interface Asked {
   readonly slice: Slice
   readonly answer: (checksum: number | undefined, error?: Error) => void
 }
+
+/** Above it a slice is for the threads of the copy pool; below, waking them takes longer than the work. */
+const NOW_BYTES_MAX = 256 * KIB
 
 /** CRC-32C of slices. What is asked for in one turn goes to the copy pool in one call. */
 export class Checksums {
@@ -28,7 +31,9 @@ export class Checksums {
   async #answer(asked: readonly Asked[]): Promise<void> {
     let checksums: Uint32Array
     try {
-      checksums = await this.#pool.checksum(asked.map(({ slice }) => slice))
+      const slices = asked.map(({ slice }) => slice)
+      const isSmall = slices.every(({ byteLength }) => byteLength <= NOW_BYTES_MAX)
+      checksums = isSmall ? this.#pool.checksumNow(slices) : await this.#pool.checksum(slices)
     } catch (error) {
       // One bad slice, such as that of a region that was closed meanwhile, must not fail the others.
       if (asked.length === 1) asked[0]!.answer(undefined, asMooncakeError(error))

@@ -24,7 +24,10 @@ export interface SsdOptions {
   readonly priority?: number
   /** For placement policies. @defaultValue none */
   readonly tags?: readonly string[]
-  /** Operations in flight at the device. @defaultValue 128 */
+  /**
+   * Operations in flight at the device; others wait here, for when it has ended some and these are being
+   * checked. @defaultValue 48
+   */
   readonly queueDepth?: number
   /** Memory for bytes that direct I/O cannot take where they lie. @defaultValue 16 MiB */
   readonly stagingBytes?: number
@@ -48,7 +51,7 @@ export const DEFAULTS: SsdDefaults = {
   name: 'ssd-0',
   priority: 10,
   tags: [],
-  queueDepth: 128,
+  queueDepth: 48,
   stagingBytes: mib(16),
   directIo: true,
   preallocate: true,

@@ -58,6 +58,8 @@ export interface CopyPool {
   copy(batch: readonly CopyOp[]): Promise<void>
   /** CRC-32C of each slice, in order. */
   checksum(slices: readonly Slice[]): Promise<Uint32Array>
+  /** The same now, on this thread: for bytes that are too few to be worth a wait. */
+  checksumNow(slices: readonly Slice[]): Uint32Array
   /**
    * Copies the slices, one after the other, into `into`: now, on this thread. For bytes that are too few to
    * be worth a wait.

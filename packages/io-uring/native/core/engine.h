@@ -40,6 +40,7 @@ public:
   // Readable when `drain` may have something.
   int doorbell() const { return completions_.doorbell(); }
   void silenceDoorbell() { completions_.silence(); }
+  void ringDoorbell() { completions_.ring(); }
 
   MemoryTable &memory() { return memory_; }
 

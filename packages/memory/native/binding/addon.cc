@@ -8,7 +8,7 @@
 namespace {
 
 /* Compared with the number in src/native.ts: JavaScript and binary of one package belong together. */
-constexpr int kBindingVersion = 4;
+constexpr int kBindingVersion = 5;
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   mooncake::Instance::Open(env);

@@ -119,6 +119,7 @@ napi_value ResultOf(napi_env env, const Batch& batch) {
 Napi::Function PoolBinding::Define(Napi::Env env) {
   return DefineClass(env, "CopyPool",
                      {InstanceMethod<&PoolBinding::Copy>("copy"), InstanceMethod<&PoolBinding::Checksum>("checksum"),
+                      InstanceMethod<&PoolBinding::ChecksumNow>("checksumNow"),
                       InstanceMethod<&PoolBinding::Gather>("gather"), InstanceMethod<&PoolBinding::Scatter>("scatter"),
                       InstanceMethod<&PoolBinding::Stop>("stop")});
 }
@@ -141,6 +142,12 @@ Napi::Value PoolBinding::Copy(const Napi::CallbackInfo& info) { return Post(info
 
 Napi::Value PoolBinding::Checksum(const Napi::CallbackInfo& info) {
   return Post(info.Env(), Descriptors(info).ToChecksums());
+}
+
+Napi::Value PoolBinding::ChecksumNow(const Napi::CallbackInfo& info) {
+  const auto batch = Descriptors(info).ToChecksums();
+  CopyPool::RunInline(*batch);
+  return Napi::Value(info.Env(), ResultOf(info.Env(), *batch));
 }
 
 /* Both run here and now: nothing of JavaScript's own memory may be touched later. */

@@ -24,6 +24,7 @@ class PoolBinding final : public Napi::ObjectWrap<PoolBinding> {
  private:
   Napi::Value Copy(const Napi::CallbackInfo& info);
   Napi::Value Checksum(const Napi::CallbackInfo& info);
+  Napi::Value ChecksumNow(const Napi::CallbackInfo& info);
   void Gather(const Napi::CallbackInfo& info);
   void Scatter(const Napi::CallbackInfo& info);
   void Stop(const Napi::CallbackInfo& info);
