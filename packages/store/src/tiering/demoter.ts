@@ -31,6 +31,7 @@ export interface DemoterInit {
 
 /** A tier above its high watermark, on its way down to the low one. */
 interface Relief {
+  /** What the tier has again when the copies that run are whole: in its own blocks, as its usage. */
   movingBytes: number
   active: boolean
 }
@@ -119,9 +120,9 @@ export class Demoter {
   /** Never rejects. */
   async #demote(victim: Replica, reservation: Reservation, relief: Relief): Promise<void> {
     const { mover, gate, metrics, signal, drop } = this.#init
-    const { byteLength: bytes } = victim
+    const { byteLength: bytes, takenBytes } = victim
     const { tier } = victim.holding
-    relief.movingBytes += bytes
+    relief.movingBytes += takenBytes
     this.#cold.add(victim)
     gate.enter(bytes)
     try {
@@ -133,7 +134,7 @@ export class Demoter {
       if (!signal.aborted) this.#onFailure(victim, reservation, error)
     } finally {
       this.#cold.delete(victim)
-      relief.movingBytes -= bytes
+      relief.movingBytes -= takenBytes
       gate.leave(bytes)
     }
   }

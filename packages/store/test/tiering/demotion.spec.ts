@@ -1,8 +1,10 @@
 import { MooncakeError } from '@mooncake-ts/core'
 import { until } from '@mooncake-ts/testkit'
 import { expect } from 'chai'
-import { settled } from '../local/support/harness.js'
-import { MapTier } from '../local/support/tiers.js'
+import { lru } from '@mooncake-ts/store'
+import { SCHEDULER_DEFAULTS } from '../../dist/tiering/scheduler-config.js'
+import { Harness, settled } from '../local/support/harness.js'
+import { BlockTier, MapTier } from '../local/support/tiers.js'
 import { placesOf, twoTiers, usedBytes } from './support.js'
 
 const EIO = new MooncakeError('ERR_IO', 'the device is broken')
@@ -20,6 +22,23 @@ describe('TierScheduler: demotion', () => {
     ])
     expect(h.come.slice(-2)).to.deep.equal(['k0@1 ssd-0', 'k1@1 ssd-0'])
     for (let i = 0; i < 10; i++) expect((await h.get(`k${i}`))![0], `k${i}`).to.equal(i + 1)
+  })
+
+  it('counts whole blocks of the tier that it relieves', async () => {
+    const slow = new MapTier(100)
+    await using h = new Harness(() => [new BlockTier(100, {}, 'fast', 50), slow], {
+      evictionPolicy: lru(),
+      scheduler: { ...SCHEDULER_DEFAULTS, promotion: false },
+    })
+    for (let i = 0; i < 9; i++) await h.put(`k${i}`, 1)
+    slow.hold = true
+    await h.put('k9', 1)
+    await until(() => slow.heldBack >= 2)
+    await settled()
+    expect(slow.heldBack, 'copies of one byte that give ten back').to.equal(2)
+    slow.letGo()
+    await until(() => usedBytes(h)[0] === 80)
+    expect(h.gone.map(({ key }) => key)).to.deep.equal(['k0', 'k1'])
   })
 
   it('tells of the new replica before it tells that the old one is gone', async () => {
