@@ -1,8 +1,9 @@
 /**
- * Bytes and keys of one data RPC: enough to pay for the round trip, little enough that completions come
- * early.
+ * Bytes and keys of one data RPC: little enough that completions come early, and enough to pay for the round
+ * trip, which wakes up to three processes whose code is in no cache any more after so many bytes. Measured with
+ * batches of 32 MiB and more: 8 MiB take 10 to 25 % more processor time.
  */
-const CHUNK_BYTES = 8 * 1024 * 1024
+const CHUNK_BYTES = 32 * 1024 * 1024
 const CHUNK_KEYS = 256
 
 /**

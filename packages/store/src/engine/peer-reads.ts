@@ -227,6 +227,8 @@ export class PeerReads {
   }
 }
 
+const NONE: ReadonlySet<number> = new Set()
+
 /**
  * Where the attached bytes go.
  * @throws ERR_PROTOCOL for an answer that does not fit what was asked for, or what is attached to it
@@ -236,7 +238,7 @@ function attachedSlices(
   tasks: readonly ReadTask[],
   attachedBytes: number,
 ): Slice[] {
-  const absent = new Set([...failed, ...postponed])
+  const absent = failed.length + postponed.length === 0 ? NONE : new Set([...failed, ...postponed])
   const slices: Slice[] = []
   let bytes = 0
   let fits = byteLengths.length === tasks.length && codes.length === failed.length

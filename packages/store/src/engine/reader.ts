@@ -18,15 +18,28 @@ import type { PeerReads, ReadOutcome } from './peer-reads.js'
  */
 const LOOK_UPS_MAX = 2
 
-interface Read {
+const NOBODY: ReadonlySet<string> = new Set()
+
+/** One key of a batch until it is read. */
+class Read {
   readonly index: number
   readonly key: string
   readonly target: Slice
-  route?: ReadRoute | undefined
-  lookUps: number
+  route: ReadRoute | undefined
+  lookUps = 0
   /** Nodes that failed since the last look-up. */
-  readonly tried: Set<string>
-  error?: Error
+  tried = NOBODY
+  error: Error | undefined
+
+  constructor(index: number, key: string, target: Slice) {
+    this.index = index
+    this.key = key
+    this.target = target
+  }
+
+  failedAt(nodeId: string): void {
+    this.tried = new Set([...this.tried, nodeId])
+  }
 }
 
 export interface ReaderInit {
@@ -67,13 +80,7 @@ export class Reader {
     terms: ReadTerms,
     emit: (c: Completion) => void,
   ): Promise<void> {
-    const reads = keys.map((key, index): Read => ({
-      index,
-      key,
-      target: targets[index]!,
-      lookUps: 0,
-      tried: new Set(),
-    }))
+    const reads = keys.map((key, index) => new Read(index, key, targets[index]!))
     let left = await this.#readHere(reads, terms, emit)
     for (const read of left) read.route = this.#init.router.promising(read.key)
     terms.deadline.signal.throwIfAborted()
@@ -86,20 +93,25 @@ export class Reader {
   }
 
   /** Those that this node does not hold, or could not read. */
-  async #readHere(reads: readonly Read[], terms: ReadTerms, emit: (c: Completion) => void): Promise<Read[]> {
-    const { local, nodeId } = this.#init
-    const here = reads.filter(read => this.#isHere(read))
-    if (here.length === 0) return [...reads]
+  async #readHere(
+    reads: readonly Read[],
+    terms: ReadTerms,
+    emit: (c: Completion) => void,
+  ): Promise<readonly Read[]> {
+    const { local, nodeId, backend } = this.#init
+    const here = backend.keyCount === 0 ? [] : reads.filter(read => this.#isHere(read))
+    if (here.length === 0) return reads
     const outcomes = await local.read(here, terms.deadline.signal)
     const elsewhere = new Set(reads)
-    await Promise.all(
-      here.map(async (read, position) => {
-        read.tried.add(nodeId)
-        const outcome = outcomes[position]
-        if (outcome == null) return // Gone meanwhile.
-        if (await this.#settle(read, outcome, terms, emit)) elsewhere.delete(read)
-      }),
-    )
+    const endings = here.map((read, position) => {
+      read.failedAt(nodeId)
+      const outcome = outcomes[position] // Undefined: gone meanwhile.
+      return outcome != null && this.#settle(read, outcome, terms, emit)
+    })
+    const ended = terms.verify ? await Promise.all(endings) : endings
+    here.forEach((read, position) => {
+      if (ended[position] === true) elsewhere.delete(read)
+    })
     return [...elsewhere]
   }
 
@@ -128,7 +140,7 @@ export class Reader {
       unknown.forEach((read, position) => {
         read.route = routes[position]
         read.lookUps++
-        read.tried.clear()
+        read.tried = NOBODY
         if (this.#isHere(read) || this.#nextReplica(read) != null) routed.push(read)
         else end(read, read.error ?? notFound(read.key))
       })
@@ -168,9 +180,9 @@ export class Reader {
     try {
       const options = { signal, deadlineMs: this.#attemptMs(chunk, terms) }
       outcomes = await admission.run(bytes, signal, () => peers.read(peer(endpoint), chunk, bytes, options))
-      for (const nodeId of owners) router.suspects.answered(nodeId)
+      for (const nodeId of new Set(owners)) router.suspects.answered(nodeId)
     } catch (error) {
-      for (const nodeId of owners) router.suspects.failed(nodeId, error)
+      for (const nodeId of new Set(owners)) router.suspects.failed(nodeId, error)
       if (signal.aborted) return [] // The other chunks come to rest first; then the whole call ends.
       const failure = asMooncakeError(error)
       outcomes = chunk.map(() => ({ error: failure, byteLength: 0 }))
@@ -180,9 +192,11 @@ export class Reader {
     for (const [position, read] of chunk.entries()) {
       const nodeId = owners[position]!
       const outcome = outcomes[position]!
-      if (await this.#settle(read, outcome, terms, emit)) continue
+      // A promise only where there is something to wait for.
+      const settled = this.#settle(read, outcome, terms, emit)
+      if (typeof settled === 'boolean' ? settled : await settled) continue
       again.push(read)
-      read.tried.add(nodeId)
+      read.failedAt(nodeId)
       if (hasCode(outcome.error, 'ERR_OBJECT_NOT_FOUND'))
         stale.push({ key: read.key, nodeId, generation: read.route!.generation })
       else router.forget(read.key)
@@ -192,13 +206,17 @@ export class Reader {
   }
 
   /** True when the read has ended; false when another replica may do better. */
-  async #settle(
+  #settle(
     read: Read,
     outcome: ReadOutcome,
     terms: ReadTerms,
     emit: (c: Completion) => void,
-  ): Promise<boolean> {
-    const error = outcome.error ?? (terms.verify ? await this.#verify(read, outcome) : undefined)
+  ): boolean | Promise<boolean> {
+    if (outcome.error != null || !terms.verify) return this.#end(read, outcome, outcome.error, emit)
+    return this.#verify(read, outcome).then(error => this.#end(read, outcome, error, emit))
+  }
+
+  #end(read: Read, outcome: ReadOutcome, error: Error | undefined, emit: (c: Completion) => void): boolean {
     if (error == null) {
       emit({ index: read.index, bytes: outcome.byteLength })
       return true
@@ -228,20 +246,29 @@ export class Reader {
   }
 
   #isHere({ key, tried }: Read): boolean {
-    return !tried.has(this.#init.nodeId) && this.#init.backend.has(key)
+    const { backend, nodeId } = this.#init
+    return backend.keyCount > 0 && !tried.has(nodeId) && backend.has(key)
   }
 
   #nextReplica(read: Read): ReplicaRoute | undefined {
     const { nodeId: self, router } = this.#init
-    const left = read.route?.replicas.filter(({ nodeId }) => nodeId !== self && !read.tried.has(nodeId))
-    return left?.find(({ nodeId }) => !router.suspects.has(nodeId)) ?? left?.[0]
+    let suspect: ReplicaRoute | undefined
+    for (const replica of read.route?.replicas ?? []) {
+      const { nodeId } = replica
+      if (nodeId === self || read.tried.has(nodeId)) continue
+      if (!router.suspects.has(nodeId)) return replica
+      suspect ??= replica
+    }
+    return suspect
   }
 
   /** A silent owner must leave time for those that come after it. */
   #attemptMs(chunk: readonly Read[], { deadline }: ReadTerms): number {
     let attempts = 1
     for (const { route, tried } of chunk) {
-      attempts = Math.max(attempts, route!.replicas.filter(({ nodeId }) => !tried.has(nodeId)).length)
+      let left = 0
+      for (const { nodeId } of route!.replicas) if (!tried.has(nodeId)) left++
+      attempts = Math.max(attempts, left)
     }
     return Math.max(1, Math.floor(deadline.remainingMs() / attempts))
   }

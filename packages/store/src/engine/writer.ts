@@ -1,5 +1,5 @@
 import { asMooncakeError, hasCode, MooncakeError } from '@mooncake-ts/core'
-import type { Completion, WriteRoute } from '@mooncake-ts/core'
+import type { Completion, ReplicaRoute, WriteRoute } from '@mooncake-ts/core'
 import type { TieredBackend } from '../local/tiered-backend.js'
 import type { PeerClient } from '../peers/peer-client.js'
 import type { Unannounced } from '../peers/unannounced.js'
@@ -56,6 +56,7 @@ export class Writer {
   readonly #init: WriterInit
   /** Nodes of a version that takes no large objects without a route. */
   readonly #unleasing = new Set<string>()
+  readonly #replicas = new WeakMap<Target, readonly ReplicaRoute[]>()
 
   constructor(init: WriterInit) {
     this.#init = init
@@ -314,10 +315,19 @@ export class Writer {
       router.novelty.met()
       router.forget(key)
     } else {
-      const replicas = write.written.map(({ nodeId, rpcEndpoint }) => ({ nodeId, rpcEndpoint, segment: '' }))
-      router.learn(key, { byteLength, generation, replicas })
+      router.learn(key, { byteLength, generation, replicas: this.#replicasAt(write.written) })
     }
     emit({ index, bytes: byteLength })
     return true
+  }
+
+  /** One array for all objects of a target: the cache may keep a million routes. */
+  #replicasAt(targets: readonly Target[]): readonly ReplicaRoute[] {
+    const [first] = targets
+    const known = targets.length === 1 ? this.#replicas.get(first!) : undefined
+    if (known != null) return known
+    const replicas = targets.map(({ nodeId, rpcEndpoint }) => ({ nodeId, rpcEndpoint, segment: '' }))
+    if (targets.length === 1) this.#replicas.set(first!, replicas)
+    return replicas
   }
 }

@@ -1,7 +1,7 @@
 import type { Clock, ReadRoute } from '@mooncake-ts/core'
 
-interface Entry {
-  readonly route: ReadRoute
+/** A route of one's own: one object for each key, because there may be a million. */
+interface Entry extends ReadRoute {
   readonly expiresMs: number
 }
 
@@ -33,12 +33,13 @@ export class RouteCache {
     if (entry.expiresMs < this.#clock.nowMs() && !acceptExpired) return undefined
     this.#entries.delete(key) // A Map keeps the order of insertion: last is most recently used.
     this.#entries.set(key, entry)
-    return entry.route
+    return entry
   }
 
-  set(key: string, route: ReadRoute): void {
+  set(key: string, { byteLength, generation, replicas }: ReadRoute): void {
     this.#entries.delete(key)
-    this.#entries.set(key, { route, expiresMs: this.#clock.nowMs() + this.#ttlMs })
+    const expiresMs = this.#clock.nowMs() + this.#ttlMs
+    this.#entries.set(key, { byteLength, generation, replicas, expiresMs })
     if (this.#entries.size <= this.#keysMax) return
     const oldest = this.#entries.keys().next()
     if (oldest.done !== true) this.#entries.delete(oldest.value)

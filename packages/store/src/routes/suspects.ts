@@ -31,7 +31,7 @@ export class Suspects {
   }
 
   has(nodeId: string): boolean {
-    return (this.#untilMs.get(nodeId) ?? 0) > this.#clock.nowMs()
+    return this.#untilMs.size > 0 && (this.#untilMs.get(nodeId) ?? 0) > this.#clock.nowMs()
   }
 
   /** The same ones, those under suspicion last. */

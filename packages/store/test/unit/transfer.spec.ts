@@ -64,10 +64,10 @@ describe('RouteCache', () => {
     const cache = new RouteCache(clock, { keysMax: 10, ttlMs: 100 })
     cache.set('k', route)
     await clock.advance(99)
-    expect(cache.get('k')).to.equal(route)
+    expect(cache.get('k')).to.include(route)
     await clock.advance(2)
     expect(cache.get('k')).to.equal(undefined)
-    expect(cache.get('k', true)).to.equal(route)
+    expect(cache.get('k', true)).to.include(route)
   })
 
   it('keeps those that were used last', () => {
@@ -139,7 +139,10 @@ describe('RouteNotifier', () => {
     const [a, b] = [add('a'), add('b')]
     const one = await nextCall(1)
     one.fail()
-    expect(await Promise.all([a, b]), 'nobody waits for a directory that is away').to.deep.equal([false, false])
+    expect(await Promise.all([a, b]), 'nobody waits for a directory that is away').to.deep.equal([
+      false,
+      false,
+    ])
     remove('a')
     await until(async () => {
       await clock.advance(100)
@@ -170,7 +173,7 @@ describe('chunksOf', () => {
         expect(chunks.flat()).to.deep.equal(lengths)
         for (const chunk of chunks) {
           expect(chunk.length).to.be.within(1, 256)
-          if (chunk.length > 1) expect(chunk.reduce((a, b) => a + b, 0)).to.be.at.most(8 * 2 ** 20)
+          if (chunk.length > 1) expect(chunk.reduce((a, b) => a + b, 0)).to.be.at.most(32 * 2 ** 20)
         }
       }),
     )
