@@ -108,7 +108,7 @@ export class Reader {
       const outcome = outcomes[position] // Undefined: gone meanwhile.
       return outcome != null && this.#settle(read, outcome, terms, emit)
     })
-    const ended = terms.verify ? await Promise.all(endings) : endings
+    const ended = terms.verify ? await Promise.all(endings.map(ending => Promise.resolve(ending))) : endings
     here.forEach((read, position) => {
       if (ended[position] === true) elsewhere.delete(read)
     })

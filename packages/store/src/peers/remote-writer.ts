@@ -188,7 +188,7 @@ export class RemoteWriter {
       addOps(ops, 'read', target.slice, target.item.parts, request.regions)
       while (owners.length < ops.length) owners.push(position)
     })
-    const errors = new Array<unknown>(targets.length)
+    const errors = new Array<Error | undefined>(targets.length)
     await this.#submitter.submit(ops, signal, (index, error) => {
       errors[owners[index]!] ??= error
     })
@@ -196,7 +196,8 @@ export class RemoteWriter {
     const whole: number[] = []
     for (const [position, target] of targets.entries()) {
       try {
-        if (errors[position] != null) throw errors[position]
+        const error = errors[position]
+        if (error != null) throw error
         if (target.releaseStaging != null) await this.#backend.fill(target.reservation, target.slice, signal)
         whole.push(position)
       } catch (error) {

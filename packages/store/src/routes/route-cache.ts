@@ -31,8 +31,12 @@ export class RouteCache {
     const entry = this.#entries.get(key)
     if (entry == null) return undefined
     if (entry.expiresMs < this.#clock.nowMs() && !acceptExpired) return undefined
-    this.#entries.delete(key) // A Map keeps the order of insertion: last is most recently used.
-    this.#entries.set(key, entry)
+    // A Map keeps the order of insertion: last is most recently used. While nobody is about to go, the order
+    // is not worth two changes of a large Map for each read: 15 % of the time of a client that reads small ones.
+    if (this.#entries.size > this.#keysMax / 2) {
+      this.#entries.delete(key)
+      this.#entries.set(key, entry)
+    }
     return entry
   }
 
