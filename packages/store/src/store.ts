@@ -134,8 +134,12 @@ export class StoreHandle implements Store {
   }
 
   async getView(key: string, options: CallOptions = {}): Promise<ObjectView | undefined> {
-    assertKey(key)
-    return await this.#call(options, deadline => this.#init.node.viewer.view(key, deadline))
+    return (await this.getViews([key], options))[0]
+  }
+
+  async getViews(keys: readonly string[], options: CallOptions = {}): Promise<Array<ObjectView | undefined>> {
+    for (const key of keys) assertKey(key)
+    return await this.#call(options, deadline => this.#init.node.viewer.views(keys, deadline))
   }
 
   async exists(key: string, options: CallOptions = {}): Promise<boolean> {

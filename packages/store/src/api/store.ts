@@ -33,6 +33,8 @@ export interface Store extends AsyncDisposable {
    * @throws ERR_OVERLOADED for more than `limits.viewsMax`
    */
   getView(key: string, options?: CallOptions): Promise<ObjectView | undefined>
+  /** In the order of the keys; one request for each owner. A failure leaves none of them open. */
+  getViews(keys: readonly string[], options?: CallOptions): Promise<Array<ObjectView | undefined>>
   exists(key: string, options?: CallOptions): Promise<boolean>
   /** In the order of the keys. */
   existsMany(keys: readonly string[], options?: CallOptions): Promise<boolean[]>

@@ -175,10 +175,8 @@ export class PeerReads {
     options: PeerCallOptions,
   ): Promise<ReadOutcome[]> {
     const askedMs = this.#clock.nowMs()
-    const pins = await peer.pinKeys(
-      tasks.map(task => task.key),
-      options,
-    )
+    const keys = tasks.map(task => task.key)
+    const pins = await peer.pinKeys({ keys }, options)
     const outcomes: ReadOutcome[] = []
     const ops: SubmitOp[] = []
     const owners: number[] = []

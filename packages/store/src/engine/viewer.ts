@@ -8,12 +8,20 @@ import { PinKeeper } from '../peers/pin-keeper.js'
 import type { WireRegion } from '../peers/protocol.js'
 import type { Unannounced } from '../peers/unannounced.js'
 import type { Router } from '../routes/router.js'
+import { groupBy } from './chunks.js'
 import type { Deadline } from './deadline.js'
 import { OpenViews } from './open-view.js'
 import type { Reader } from './reader.js'
 
 /** An upsert may come between asking for the length of an object and reading it. */
 const COPY_ATTEMPTS_MAX = 3
+
+interface Wanted {
+  readonly key: string
+  view: ObjectView | undefined
+  /** Endpoints of owners that were not asked yet. */
+  left: string[]
+}
 
 export interface ViewerInit {
   readonly backend: TieredBackend
@@ -38,30 +46,43 @@ export class Viewer {
   readonly #views = new OpenViews()
   /** By endpoint, while there is a pin. */
   readonly #keepers = new Map<string, PinKeeper>()
-  readonly #shows: boolean
+  /** Of transports that can show memory. */
+  readonly #schemes: readonly string[]
   /** Regions of this node, mapped once more for reading only. */
   readonly #mapped = new WeakMap<Region, HostRegion>()
 
   constructor(init: ViewerInit) {
     this.#init = init
-    this.#shows = init.transports.some(transport => transport.view != null)
+    this.#schemes = init.transports.filter(({ view }) => view != null).map(({ scheme }) => scheme)
   }
 
-  /** Undefined for a miss. @throws ERR_OVERLOADED, what a get throws */
-  async view(key: string, deadline: Deadline): Promise<ObjectView | undefined> {
-    const { viewsMax } = this.#init
-    if (this.#views.size >= viewsMax) {
+  /** Undefined for a miss; in the order of the keys. @throws ERR_OVERLOADED, what a get throws */
+  async views(keys: readonly string[], deadline: Deadline): Promise<Array<ObjectView | undefined>> {
+    const { viewsMax, unannounced } = this.#init
+    if (this.#views.size + keys.length > viewsMax) {
       throw new MooncakeError('ERR_OVERLOADED', `${viewsMax} views are open: dispose of some`)
     }
-    await this.#init.unannounced.answered([{ key }], deadline.signal)
-    return (
-      this.#viewHere(key) ?? (await this.#viewShared(key, deadline)) ?? (await this.#viewCopy(key, deadline))
-    )
+    const wanted = keys.map((key): Wanted => ({ key, view: undefined, left: [] }))
+    try {
+      await unannounced.answered(wanted, deadline.signal)
+      for (const each of wanted) each.view = this.#viewHere(each.key)
+      if (this.#schemes.length > 0) await this.#viewShared(wanted.filter(isMissing), deadline)
+      const copied = wanted.filter(isMissing).map(async each => {
+        each.view = await this.#viewCopy(each.key, deadline)
+      })
+      for (const result of await Promise.allSettled(copied))
+        if (result.status === 'rejected') throw result.reason
+      return wanted.map(each => each.view)
+    } catch (error) {
+      for (const { view } of wanted) view?.[Symbol.dispose]()
+      throw error
+    }
   }
 
   /** Disposes of every view. */
   close(): void {
     this.#views.close()
+    for (const keeper of [...this.#keepers.values()]) keeper.flush()
   }
 
   #viewHere(key: string): ObjectView | undefined {
@@ -97,46 +118,60 @@ export class Viewer {
     return mapped
   }
 
-  async #viewShared(key: string, deadline: Deadline): Promise<ObjectView | undefined> {
-    if (!this.#shows) return undefined
+  /** At the first owner that can, as many at a time as it has. */
+  async #viewShared(wanted: readonly Wanted[], deadline: Deadline): Promise<void> {
     const { router, nodeId, peer } = this.#init
-    const route = router.cached(key) ?? (await router.lookUp([key], deadline.signal))[0]
-    for (const replica of route?.replicas ?? []) {
-      if (replica.nodeId === nodeId) continue
-      const view = await this.#viewAt(peer(replica.rpcEndpoint), key, deadline)
-      if (view != null) return view
+    const routes = new Map(wanted.map(({ key }) => [key, router.cached(key)]))
+    const unknown = [...routes.keys()].filter(key => routes.get(key) == null)
+    const found = unknown.length === 0 ? [] : await router.lookUp(unknown, deadline.signal)
+    unknown.forEach((key, index) => routes.set(key, found[index]))
+    for (const each of wanted) {
+      const replicas = routes.get(each.key)?.replicas ?? []
+      each.left = replicas.filter(replica => replica.nodeId !== nodeId).map(replica => replica.rpcEndpoint)
     }
-    return undefined
+    for (let left = wanted; ; left = left.filter(isMissing)) {
+      const byOwner = groupBy(left, each => each.left.shift())
+      byOwner.delete(undefined)
+      if (byOwner.size === 0) return
+      const owners = [...byOwner]
+      await Promise.all(owners.map(([endpoint, some]) => this.#viewAt(peer(endpoint!), some, deadline)))
+      deadline.signal.throwIfAborted()
+    }
   }
 
-  /** Undefined where this owner cannot; then another may, or a copy has to do. */
-  async #viewAt(peer: PeerClient, key: string, deadline: Deadline): Promise<ObjectView | undefined> {
+  /** What this owner cannot show another may, or a copy has to do, which also says what is wrong. */
+  async #viewAt(peer: PeerClient, wanted: readonly Wanted[], deadline: Deadline): Promise<void> {
     const { signal } = deadline
-    try {
-      const [pinned] = await peer.pinKeys([key], { signal, deadlineMs: deadline.remainingMs() })
-      const { operationId, region, byteLength = 0, leaseMs = 0 } = pinned ?? {}
-      if (operationId == null || region == null) return undefined
-      const pin = { key, operationId }
-      const keeper = this.#keeper(peer)
-      keeper.keep(pin, leaseMs)
-      try {
-        const shown = await this.#show(region, byteLength, signal)
-        if (shown != null) {
-          const release = (): void => {
-            keeper.letGo(pin)
-          }
-          const { bytes } = shown
-          return this.#views.open({ key, bytes, source: 'shared', isValid: () => shown.valid, release })
-        }
-      } catch {
-        // Shown or not: the pin goes, and a copy says what is wrong.
-      }
-      keeper.letGo(pin)
-    } catch {
-      // The next replica, or the copy, which says what is wrong.
+    const keeper = this.#keeper(peer)
+    const request = {
+      keys: wanted.map(each => each.key),
+      schemes: [...this.#schemes],
+      letGo: keeper.takeLoose(),
     }
-    signal.throwIfAborted()
-    return undefined
+    let pins: Awaited<ReturnType<PeerClient['pinKeys']>>
+    try {
+      pins = await peer.pinKeys(request, { signal, deadlineMs: deadline.remainingMs() })
+    } catch {
+      return
+    }
+    await Promise.all(
+      wanted.map(async (each, index) => {
+        const { operationId, region, byteLength = 0, leaseMs = 0 } = pins[index] ?? {}
+        if (operationId == null || region == null) return
+        const { key } = each
+        const pin = { key, operationId }
+        keeper.keep(pin, leaseMs)
+        const release = (): void => {
+          keeper.letGo(pin)
+        }
+        const shown = await this.#show(region, byteLength, signal).catch(() => undefined)
+        if (shown == null) release()
+        else {
+          const { bytes } = shown
+          each.view = this.#views.open({ key, bytes, source: 'shared', isValid: () => shown.valid, release })
+        }
+      }),
+    )
   }
 
   async #show(region: WireRegion, byteLength: number, signal: AbortSignal): Promise<RemoteView | undefined> {
@@ -184,4 +219,8 @@ export class Viewer {
       }
     }
   }
+}
+
+function isMissing({ view }: Wanted): boolean {
+  return view == null
 }

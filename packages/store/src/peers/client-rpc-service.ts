@@ -76,12 +76,13 @@ export class ClientRpcService {
     serve(PreWrite, ({ items, ...terms }, signal) => sessions.preWrite(items, terms, signal))
     serve(WriteCommit, ({ items }) => sessions.writeCommit(items))
     serve(WriteRevoke, ({ items }) => sessions.writeRevoke(items))
-    serve(PinKey, async ({ keys }, signal) => {
+    serve(PinKey, async ({ keys, schemes, letGo = [] }, signal) => {
+      sessions.letGo(letGo)
       await unannounced.answered(
         keys.map(key => ({ key })),
         signal,
       )
-      return sessions.pinKeys(keys)
+      return sessions.pinKeys(keys, schemes)
     })
     serve(RenewPinKey, ({ items }) => sessions.renewPins(items))
     this.#handlers.push(

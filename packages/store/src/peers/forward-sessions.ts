@@ -77,10 +77,13 @@ export class ForwardSessions {
     )
   }
 
-  pinKeys(keys: readonly string[]): PinResult[] {
+  /** @param schemes of the transports that the caller will use. Default: any */
+  pinKeys(keys: readonly string[], schemes?: readonly string[]): PinResult[] {
+    const all = this.#init.transports
+    const transports = schemes == null ? all : all.filter(({ scheme }) => schemes.includes(scheme))
     return keys.map(key => {
       try {
-        return this.#pinOne(key)
+        return this.#pinOne(key, transports)
       } catch (error) {
         return { code: errorCode(error), byteLength: 0, generation: 0 }
       }
@@ -101,13 +104,16 @@ export class ForwardSessions {
 
   async unpinKeys(items: OperationRefs): Promise<Status[]> {
     return await Promise.all(
-      items.map(async ({ key, operationId }) => {
-        const pin = takeIfOpen(this.#init.pins, key, operationId)
-        // Whoever read has what it wanted, or has given up: bytes that still come are for nobody.
-        if (pin != null) await this.#closePin(pin, { peerAtRest: true })
+      items.map(async item => {
+        await this.#unpinOne(item)
         return {}
       }),
     )
+  }
+
+  /** As `unpinKeys`, where nobody waits for it. */
+  letGo(items: OperationRefs): void {
+    for (const item of items) this.#background(this.#unpinOne(item))
   }
 
   /** Takes back whatever is open. */
@@ -128,7 +134,7 @@ export class ForwardSessions {
     const reservation = await backend.reserve(spec.byteLength, { deadlineMs: waitMs, signal })
     let exposures: readonly Exposure[] = []
     try {
-      exposures = this.#expose(reservation.slice, 'write')
+      exposures = expose(this.#init.transports, reservation.slice, 'write')
       const operationId = writes.open(spec.key, { reservation, exposures, meta, upsert }, keyLeaseMs)
       return { existed: false, operationId, region: regionOf(exposures), leaseMs: keyLeaseMs }
     } catch (error) {
@@ -145,13 +151,19 @@ export class ForwardSessions {
     return { existed: await this.#init.committer.commit(reservation, meta, upsert ? 'upsert' : 'put') }
   }
 
-  #pinOne(key: string): PinResult {
+  async #unpinOne({ key, operationId }: OperationRefs[number]): Promise<void> {
+    const pin = takeIfOpen(this.#init.pins, key, operationId)
+    // Whoever read has what it wanted, or has given up: bytes that still come are for nobody.
+    if (pin != null) await this.#closePin(pin, { peerAtRest: true })
+  }
+
+  #pinOne(key: string, transports: readonly Transport[]): PinResult {
     const { backend, pins, keyLeaseMs } = this.#init
     const lease = backend.acquire(key)
     if (lease == null) return { code: 'ERR_OBJECT_NOT_FOUND', byteLength: 0, generation: 0 }
     let exposures: readonly Exposure[] = []
     try {
-      exposures = this.#expose(lease.slice, 'read')
+      exposures = expose(transports, lease.slice, 'read')
       const operationId = pins.open(key, { lease, exposures }, keyLeaseMs)
       const { byteLength, generation, checksum } = lease.meta
       const region = regionOf(exposures)
@@ -169,12 +181,6 @@ export class ForwardSessions {
     }
   }
 
-  #expose(slice: Slice | undefined, access: Access): Exposure[] {
-    if (slice == null)
-      throw new MooncakeError('ERR_NOT_SUPPORTED', 'The object lies in a tier without memory addresses')
-    return exposeAll(this.#init.transports, slice, access)
-  }
-
   async #closeWrite({ reservation, exposures }: OpenWrite): Promise<void> {
     await revokeAll(exposures)
     reservation.abandon()
@@ -190,6 +196,13 @@ export class ForwardSessions {
       this.#init.logger.error('Space could not be taken back', { error: asMooncakeError(error).message })
     })
   }
+}
+
+/** @throws ERR_NOT_SUPPORTED */
+function expose(transports: readonly Transport[], slice: Slice | undefined, access: Access): Exposure[] {
+  if (slice == null)
+    throw new MooncakeError('ERR_NOT_SUPPORTED', 'The object lies in a tier without memory addresses')
+  return exposeAll(transports, slice, access)
 }
 
 function regionOf(exposures: readonly Exposure[]): WireRegion {

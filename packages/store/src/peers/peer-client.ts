@@ -83,8 +83,11 @@ export class PeerClient {
     await this.#client.call(WriteRevoke, { items: [...items] }, options)
   }
 
-  async pinKeys(keys: readonly string[], options: RpcCallOptions): Promise<Results<typeof PinKey>> {
-    return (await this.#client.call(PinKey, { keys: [...keys] }, options)).results
+  async pinKeys(
+    request: ReturnType<typeof PinKey.parseRequest>,
+    options: RpcCallOptions,
+  ): Promise<Results<typeof PinKey>> {
+    return (await this.#client.call(PinKey, request, options)).results
   }
 
   /** The code of each that could not be renewed. */

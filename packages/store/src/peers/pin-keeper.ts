@@ -10,14 +10,20 @@ export interface Pin {
 /** A pin survives that many renewals that are lost or late, less one. */
 const RENEWALS_PER_LEASE = 3
 
+/** Pins that were let go travel with the next request for pins, or by themselves when none has come for this long. */
+const LET_GO_MS = 10
+
 /** Renews the pins that this node has with one owner, all in one call, for as long as there are any. */
 export class PinKeeper {
   readonly #peer: PeerClient
   readonly #clock: Clock
   readonly #pins = new Set<Pin>()
+  /** The owner has not heard yet that we have done with them. */
+  #loose: Pin[] = []
   readonly #onIdle: () => void
-  #timer: Disposable | undefined
+  #renewing: Disposable | undefined
   #renewMs = Infinity
+  #lettingGo: Disposable | undefined
 
   /** @param onIdle there are no pins any more */
   constructor(peer: PeerClient, clock: Clock, onIdle: () => void) {
@@ -34,17 +40,36 @@ export class PinKeeper {
     this.#pins.add(pin)
     const renewMs = leaseMs / RENEWALS_PER_LEASE
     if (renewMs >= this.#renewMs) return
-    this.#timer?.[Symbol.dispose]()
+    this.#renewing?.[Symbol.dispose]()
     this.#renewMs = renewMs
-    this.#timer = this.#clock.every(renewMs, () => {
+    this.#renewing = this.#clock.every(renewMs, () => {
       void this.#renew()
     })
   }
 
-  /** Tells the owner. Nobody waits for it: where that is lost, the lease runs out. */
+  /** The owner hears of it soon, and nobody waits for it: where that is lost, the lease runs out. */
   letGo(pin: Pin): void {
-    this.#forget(pin)
-    this.#peer.unpinKeys([pin], {}).catch(() => {})
+    this.#pins.delete(pin)
+    this.#loose.push(pin)
+    this.#lettingGo ??= this.#clock.after(LET_GO_MS, () => {
+      this.flush()
+    })
+  }
+
+  /** Pins that were let go, for somebody who tells the owner. */
+  takeLoose(): Pin[] {
+    const loose = this.#loose
+    this.#loose = []
+    return loose
+  }
+
+  /** Tells the owner now. */
+  flush(): void {
+    this.#lettingGo?.[Symbol.dispose]()
+    this.#lettingGo = undefined
+    const loose = this.takeLoose()
+    if (loose.length > 0) this.#peer.unpinKeys(loose, {}).catch(() => {})
+    this.#restIfIdle()
   }
 
   async #renew(): Promise<void> {
@@ -52,18 +77,19 @@ export class PinKeeper {
     try {
       const results = await this.#peer.renewPins(pins, { deadlineMs: this.#renewMs })
       pins.forEach((pin, index) => {
-        if (results[index]?.code != null) this.#forget(pin) // It has run out, and will not come back.
+        if (results[index]?.code != null) this.#pins.delete(pin) // It has run out, and will not come back.
       })
+      this.#restIfIdle()
     } catch {
       // The owner is away; the next time comes before the lease has run out.
     }
   }
 
-  #forget(pin: Pin): void {
-    if (!this.#pins.delete(pin) || this.#pins.size > 0) return
+  #restIfIdle(): void {
+    if (this.#pins.size > 0 || this.#loose.length > 0) return
     this.#onIdle()
-    this.#timer?.[Symbol.dispose]()
-    this.#timer = undefined
+    this.#renewing?.[Symbol.dispose]()
+    this.#renewing = undefined
     this.#renewMs = Infinity
   }
 }

@@ -176,7 +176,13 @@ export const WriteRevoke = defineMethod('Client.WriteRevoke', {
  * The owner keeps the object where it is and lets the caller READ it until the lease runs out ("forward").
  */
 export const PinKey = defineMethod('Client.PinKey', {
-  request: Type.Object({ keys: batchOf(Key) }),
+  request: Type.Object({
+    keys: batchOf(Key),
+    /** Of the transports that the caller will use. Default: any. */
+    schemes: Type.Optional(Type.Array(Type.String(), { maxItems: 16 })),
+    /** Pins that it has done with; lost at an owner that does not know the field, where they run out. */
+    letGo: Type.Optional(batchOf(OperationRef)),
+  }),
   response: Type.Object({
     results: batchOf(
       Type.Object({

@@ -117,6 +117,31 @@ describe('views', () => {
     })
   }).timeout(10_000)
 
+  it('of many keys come together, each with a life of its own', async () => {
+    await start()
+    const keys = Array.from({ length: 8 }, (_, i) => `many-${i}`)
+    const values = keys.map((_, i) => randomBytes(VALUE_BYTES / 2, i))
+    await client.putMany(keys.map((key, i) => ({ key, value: values[i]! }))).done
+    const asked = ['none', ...keys, keys[0]!]
+    const views = await client.getViews(asked)
+    const expected = [undefined, ...values, values[0]!]
+    views.forEach((view, i) => {
+      expect(view?.key).to.equal(expected[i] && asked[i])
+      expect(expected[i] == null || Buffer.from(view!.bytes).equals(expected[i])).to.equal(true)
+    })
+    views[1]![Symbol.dispose]()
+    await client.removeMany(keys)
+    await churn()
+    expect(views.slice(2).map(view => [view!.source, view!.valid])).to.deep.equal(
+      views.slice(2).map(() => ['shared', true]),
+    )
+    views.slice(2).forEach((view, i) => {
+      expect(Buffer.from(view!.bytes).equals(expected[i + 2]!)).to.equal(true)
+      view![Symbol.dispose]()
+    })
+    await client.put('large', new Uint8Array(CAPACITY_BYTES), { deadlineMs: 2000 })
+  })
+
   it('are copies where no transport can show the bytes', async () => {
     owner = await cluster.node('owner', { transports: [shm({ socketDirectory }), tcp()] })
     client = await cluster.client('client', { transports: [tcp()] })
