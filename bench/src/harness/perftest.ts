@@ -6,7 +6,7 @@ import type { Contender } from './compare.js'
 import { freePort, Program } from './programs.js'
 import type { RdmaDevice } from './rdma-devices.js'
 
-const TX_DEPTH = 128
+const GROUPS_UNDER_WAY = 8
 const ITERATIONS_MIN = 20
 /** Until a first run has told. */
 const RATE_GUESS_MIB = 50
@@ -17,18 +17,23 @@ const POLL_MS = 20
 export interface PerftestSetting {
   readonly operation: 'read' | 'write'
   readonly messageBytes: number
+  /** Messages under way at a time. */
+  readonly depth: number
   /** Of the side that posts, and of the side whose memory it is. */
   readonly from: RdmaDevice
   readonly to: RdmaDevice
 }
 
 /** `ib_read_bw` or `ib_write_bw` between two processes, in MiB/s: what verbs without anything around them do. */
-export function perftest({ operation, messageBytes, from, to }: PerftestSetting): Contender {
+export function perftest({ operation, messageBytes, depth, from, to }: PerftestSetting): Contender {
   const program = `ib_${operation}_bw`
   let rate = RATE_GUESS_MIB
   return async durationMs => {
     const iterations = Math.max(ITERATIONS_MIN, Math.round((rate * MIB * durationMs) / 1000 / messageBytes))
-    const args = ['-F', '-N', '-s', messageBytes, '-n', iterations, '-t', Math.min(TX_DEPTH, iterations)]
+    const posted = Math.min(depth, iterations)
+    // It posts again when a group has ended: with groups as large as all that is under way, the wire would run dry.
+    const group = Math.max(1, Math.floor(posted / GROUPS_UNDER_WAY))
+    const args = ['-F', '-N', '-s', messageBytes, '-n', iterations, '-t', posted, '-Q', group]
     for (let attempt = 1; ; attempt++) {
       const output = await runBoth(program, [...args, ...deviceArgs(from)], [...args, ...deviceArgs(to)])
       const average = averageOf(output, messageBytes)
