@@ -262,7 +262,7 @@ export function systemError(
 
 const ERRNO_NAMES: Readonly<Record<number, string>> = {
   2: 'ENOENT',
-  11: 'EAGAIN',
+  11: 'EAGAIN: a limit of the control group (rdma.max)',
   12: 'ENOMEM: no memory to pin, or RLIMIT_MEMLOCK is too low',
   14: 'EFAULT: the memory cannot be written',
   22: 'EINVAL',

@@ -2,6 +2,7 @@ import {
   CLOCK,
   definePlugin,
   LOGGER,
+  MEMORY,
   METRICS,
   RPC_CARRIER,
   SECURITY,
@@ -27,12 +28,13 @@ export type { RpcOverRdmaOptions } from './rpc/options.js'
 export const rdma = definePlugin<Transport, RdmaOptions>({
   name: '@mooncake-ts/transport-rdma',
   provides: TRANSPORT,
-  requires: [CLOCK, LOGGER, METRICS, SECURITY],
+  requires: [CLOCK, LOGGER, MEMORY, METRICS, SECURITY],
   validate: options => void resolveOptions(options),
   useFactory: (options, scope) =>
     new RdmaTransport(options, {
       clock: scope.get(CLOCK),
       logger: scope.get(LOGGER).child({ plugin: '@mooncake-ts/transport-rdma' }),
+      memory: scope.get(MEMORY),
       metrics: scope.get(METRICS),
       security: scope.get(SECURITY),
     }),

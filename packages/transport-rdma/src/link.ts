@@ -31,16 +31,21 @@ export class LinkStore {
 
   /** @throws ERR_OVERLOADED when all are busy */
   add(link: Link): void {
-    if (this.#links.size >= this.#max) {
-      let oldest: Link | undefined
-      for (const each of this.#links) {
-        if (each.idle && (oldest == null || each.usedMs < oldest.usedMs)) oldest = each
-      }
-      if (oldest == null) throw new MooncakeError('ERR_OVERLOADED', `${this.#max} links are busy already`)
-      oldest.close()
-      this.#links.delete(oldest)
+    if (this.#links.size >= this.#max && this.closeIdle() == null) {
+      throw new MooncakeError('ERR_OVERLOADED', `${this.#max} links are busy already`)
     }
     this.#links.add(link)
+  }
+
+  /** Makes room: the link without work that was used longest ago. */
+  closeIdle(device?: Device): Link | undefined {
+    let oldest: Link | undefined
+    for (const each of this.#links) {
+      const fits = each.idle && (device == null || each.device === device)
+      if (fits && (oldest == null || each.usedMs < oldest.usedMs)) oldest = each
+    }
+    oldest?.close()
+    return oldest
   }
 
   remove(link: Link): void {
@@ -174,10 +179,7 @@ export class Link {
     store.add(this)
     let endpoint: EndpointHandle | undefined
     try {
-      const made = this.device.createEndpoint(options.queuePairsPerLink, options.queueDepth, why => {
-        this.broke(why)
-      })
-      endpoint = this.#endpoint = await made
+      endpoint = this.#endpoint = await this.#create()
       await within(options.connectTimeoutMs, clock, this.#connect(endpoint))
       if (this.#endpoint !== endpoint) throw new MooncakeError('ERR_TRANSFER_FAIL', 'The link broke')
       this.#up = true
@@ -190,6 +192,23 @@ export class Link {
         this.#deps.onBreak(this, (error as Error).message)
       }
       throw error
+    }
+  }
+
+  /** Where the device has no room for one more, an idle link to somebody else makes place. */
+  async #create(): Promise<EndpointHandle> {
+    const { queuePairsPerLink, queueDepth } = this.#deps.options
+    const create = (): Promise<EndpointHandle> =>
+      this.device.createEndpoint(queuePairsPerLink, queueDepth, why => {
+        this.broke(why)
+      })
+    try {
+      return await create()
+    } catch (error) {
+      const closed = this.#deps.store.closeIdle(this.device)
+      if (closed == null) throw error
+      await closed.closing
+      return await create()
     }
   }
 
@@ -227,7 +246,7 @@ function describe(
   at: number,
   id: number,
   endpoint: number,
-  { operation, key, registration, offset, byteLength }: Piece,
+  { operation, key, localOffset, offset, byteLength }: Piece,
   { id: registered }: Registered,
 ): void {
   const { op } = operation
@@ -235,7 +254,7 @@ function describe(
   fields[at + Order.endpoint] = endpoint
   fields[at + Order.kind] = op.kind === 'read' ? KIND_READ : KIND_WRITE
   fields[at + Order.registration] = registered
-  fields[at + Order.localOffset] = op.local.offset + offset - registration.offset
+  fields[at + Order.localOffset] = localOffset
   fields[at + Order.byteLength] = byteLength
   fields[at + Order.remoteOffset] = op.remote.offset + offset
   fields[at + Order.wholeOffset] = op.remote.offset

@@ -5,8 +5,12 @@ export class TransportMetrics {
   readonly #operations: Counter
   readonly #errors: Counter
   readonly #retries: Counter
+  readonly #staged: Counter
 
-  constructor(metrics: Metrics, countLinks: () => number) {
+  constructor(
+    metrics: Metrics,
+    count: { links(): number; stagingBytes(): number; stagingWaiting(): number },
+  ) {
     this.#bytes = metrics.counter({
       name: 'transport_rdma_bytes_total',
       help: 'Payload bytes moved by one-sided operations over RDMA.',
@@ -29,7 +33,22 @@ export class TransportMetrics {
     metrics.gauge({
       name: 'transport_rdma_links',
       help: 'Connections between RDMA devices, of both roles.',
-      collect: countLinks,
+      collect: () => count.links(),
+    })
+    this.#staged = metrics.counter({
+      name: 'transport_rdma_staged_bytes_total',
+      help: "Bytes of callers' own buffers that were copied through the staging memory.",
+      labelNames: ['direction'],
+    })
+    metrics.gauge({
+      name: 'transport_rdma_staging_bytes',
+      help: 'Staging memory in use.',
+      collect: () => count.stagingBytes(),
+    })
+    metrics.gauge({
+      name: 'transport_rdma_staging_waiting',
+      help: 'Operations that wait for room in the staging memory.',
+      collect: () => count.stagingWaiting(),
     })
   }
 
@@ -40,6 +59,10 @@ export class TransportMetrics {
 
   failed(error: unknown): void {
     this.#errors.add(1, { code: errorCode(error) })
+  }
+
+  staged(direction: 'read' | 'write', bytes: number): void {
+    this.#staged.add(bytes, { direction })
   }
 
   retried(): void {

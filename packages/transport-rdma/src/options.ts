@@ -33,6 +33,15 @@ export interface RdmaOptions {
   readonly inlineBytesMax?: number
   /** Operations are cut into work requests of this size. @defaultValue 64 KiB */
   readonly sliceBytes?: number
+  /**
+   * Callers' own buffers up to this size are copied through memory that devices know; larger ones are registered for
+   * the operation. @defaultValue 256 KiB
+   */
+  readonly stagedBytesMax?: number
+  /**
+   * That memory. Who finds no room in it waits; less than a page: every buffer is registered. @defaultValue 16 MiB
+   */
+  readonly stagingBytesMax?: number
   /** Larger operations are spread over devices, in pieces of this size. @defaultValue 1 MiB */
   readonly pieceBytes?: number
   /** A packet without an answer is sent again after 4.096 µs × 2^this; 0 would wait for ever. @defaultValue 14 */
@@ -90,6 +99,8 @@ export const DEFAULTS: ResolvedOptions = Object.freeze({
   inlineBytesMax: 64,
   sliceBytes: 64 * KIB,
   pieceBytes: MIB,
+  stagedBytesMax: 256 * KIB,
+  stagingBytesMax: 16 * MIB,
   ackTimeout: 14,
   packetRetries: 6,
   retriesMax: 3,
@@ -119,6 +130,8 @@ const RANGES: ReadonlyArray<readonly [keyof ResolvedOptions, number, number]> = 
   ['inlineBytesMax', 0, 1024],
   ['sliceBytes', 4 * KIB, 1024 * MIB],
   ['pieceBytes', 4 * KIB, 1024 * MIB],
+  ['stagedBytesMax', 0, 1024 * MIB],
+  ['stagingBytesMax', 0, 64 * 1024 * MIB],
   ['ackTimeout', 1, 31],
   ['packetRetries', 0, 7],
   ['retriesMax', 0, 100],

@@ -1,4 +1,4 @@
-import { MooncakeError, type Region } from '@mooncake-ts/core'
+import { MooncakeError, type Region, type Slice } from '@mooncake-ts/core'
 import type { Device, Registered } from './device.js'
 import { native } from './native.js'
 
@@ -38,6 +38,15 @@ export class Registrations {
 
   constructor(devices: readonly Device[]) {
     this.#devices = devices
+  }
+
+  /** Whether it costs nothing to use the range, or is done once for all of its region. */
+  knows({ region, offset, byteLength }: Slice): boolean {
+    const entries = this.#entries.get(region) ?? []
+    return (
+      entries.some(entry => covers(entry, offset, byteLength) && usable(entry)) ||
+      native().isOwned(region.handle)
+    )
   }
 
   /** Each call wants one `release`. @throws ERR_REGION_CLOSED */

@@ -12,10 +12,12 @@ import {
   type Exposure,
   type ExposeOptions,
   type Logger,
+  type MemoryProvider,
   type Metrics,
   type Region,
   type RemoteWindow,
   type Security,
+  type Slice,
   type Startable,
   type TransferOp,
   type Transport,
@@ -30,19 +32,25 @@ import { Listener } from './listener.js'
 import { TransportMetrics } from './metrics.js'
 import { native, type DeviceStats } from './native.js'
 import { resolveOptions, type RdmaOptions, type ResolvedOptions } from './options.js'
+import { Outgoing } from './outgoing.js'
 import { Peer } from './peer.js'
-import { cut, type Piece } from './piece.js'
+import { cut } from './piece.js'
 import { Registrations } from './registrations.js'
 import { openSession } from './session.js'
+import { StagedOperation } from './staged-operation.js'
+import { Staging } from './staging.js'
 
 export interface TransportDeps {
   readonly clock: Clock
   readonly logger: Logger
+  readonly memory: MemoryProvider
   readonly metrics: Metrics
   readonly security: Security
 }
 
 const RDMA_WINDOWS: WindowKind = { scheme: 'rdma', isKey: key => decodeKey(key) != null }
+/** A page. */
+const STAGING_BYTES_MIN = 4096
 /** How often idle and stalled links are looked for. */
 const SWEEPS_PER_LIMIT = 4
 
@@ -52,6 +60,7 @@ interface Running {
   readonly health: DeviceHealth<Device>
   readonly registrations: Registrations
   readonly exposures: Exposures
+  readonly staging: Staging | undefined
   readonly listener: Listener
   readonly links: LinkStore
   readonly sweeper: Disposable
@@ -79,7 +88,11 @@ export class RdmaTransport implements Transport, Startable {
     this.#options = resolveOptions(options)
     this.#deps = deps
     this.#batches = new BatchesInFlight(deps.clock, this.#options.abortGraceMs)
-    this.#metrics = new TransportMetrics(deps.metrics, () => this.#countLinks())
+    this.#metrics = new TransportMetrics(deps.metrics, {
+      links: () => this.#countLinks(),
+      stagingBytes: () => this.staging.usedBytes,
+      stagingWaiting: () => this.staging.waiting,
+    })
   }
 
   /** @throws ERR_SHUTTING_DOWN before start and after stop */
@@ -95,6 +108,12 @@ export class RdmaTransport implements Transport, Startable {
   /** Ranges that are exposed, or not at rest. */
   get exposureCount(): number {
     return this.#running?.exposures.count ?? 0
+  }
+
+  /** What the memory has that callers' own small buffers pass through. */
+  get staging(): { readonly usedBytes: number; readonly waiting: number } {
+    const { usedBytes = 0, waiting = 0 } = this.#running?.staging ?? {}
+    return { usedBytes, waiting }
   }
 
   /**
@@ -119,8 +138,23 @@ export class RdmaTransport implements Transport, Startable {
       const sweeper = clock.every(sweepMs, () => {
         this.#sweep(links)
       })
+      const { stagingBytesMax } = this.#options
+      const staging =
+        stagingBytesMax < STAGING_BYTES_MIN
+          ? undefined
+          : new Staging(this.#deps.memory, registrations, stagingBytesMax)
       const stopping = new AbortController()
-      this.#running = { devices, health, registrations, exposures, listener, links, sweeper, stopping }
+      this.#running = {
+        devices,
+        health,
+        registrations,
+        exposures,
+        staging,
+        listener,
+        links,
+        sweeper,
+        stopping,
+      }
     } catch (error) {
       for (const device of devices) device.close()
       if (!this.#options.optional || devices.length > 0) throw error
@@ -174,30 +208,29 @@ export class RdmaTransport implements Transport, Startable {
   }
 
   #carrier(signal: AbortSignal): BatchCarrier {
-    const peers = new Map<Peer, Piece[]>()
-    const takeBack = (batch: Batch): void => {
-      for (const peer of peers.keys()) peer.takeBack(batch)
-    }
+    const outgoing = new Outgoing()
     return {
       queue: (batch, index, op) => {
-        this.#queue(batch, index, op, peers)
+        this.#queue(batch, index, op, outgoing)
       },
       refused: error => {
         this.#metrics.failed(error)
       },
       post: batch => {
-        for (const [peer, pieces] of peers) peer.run(pieces)
-        if (signal.aborted) takeBack(batch)
+        outgoing.post()
+        if (signal.aborted) outgoing.takeBack(batch)
       },
-      takeBack,
+      takeBack: batch => {
+        outgoing.takeBack(batch)
+      },
       giveUp: batch => {
-        for (const peer of peers.keys()) peer.closeLinksOf(batch)
+        outgoing.closeLinksOf(batch)
       },
     }
   }
 
   /** @throws what makes the operation impossible, before anything is queued */
-  #queue(batch: Batch, index: number, op: TransferOp, peers: Map<Peer, Piece[]>): void {
+  #queue(batch: Batch, index: number, op: TransferOp, outgoing: Outgoing): void {
     if (this.#absent) throw new MooncakeError('ERR_TRANSFER_FAIL', 'This process has no RDMA device')
     if (this.#running == null || this.#stopped != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
     assertTransferOp(op, RDMA_WINDOWS)
@@ -209,21 +242,61 @@ export class RdmaTransport implements Transport, Startable {
     if (this.#queuedOps >= this.#options.queuedOpsMax) {
       throw new MooncakeError('ERR_OVERLOADED', `${this.#options.queuedOpsMax} operations wait already`)
     }
-    const { registrations } = this.#running
     const { key } = remote.window
     const peer = this.#peer(remote.window.endpoint, this.#running)
+    const enter = (onRest: () => void): BatchOperation => {
+      this.#queuedOps++
+      peer.enter(key)
+      return new BatchOperation(batch, index, op, () => {
+        this.#queuedOps--
+        onRest()
+        peer.leave(key)
+      })
+    }
+    const { registrations, staging } = this.#running
+    if (staging != null && this.#isStaged(local, staging, registrations)) {
+      this.#stage(enter, staging, peer, outgoing)
+      return
+    }
     const registration = registrations.acquire(local.region, local.offset, local.byteLength)
-    this.#queuedOps++
-    peer.enter(key)
-    const operation = new BatchOperation(batch, index, op, () => {
-      this.#queuedOps--
+    const operation = enter(() => {
       registrations.release(registration)
-      peer.leave(key)
     })
-    const pieces = cut(operation, decodeKey(key)!, registration, this.#options.pieceBytes)
-    const queued = peers.get(peer)
-    if (queued == null) peers.set(peer, pieces)
-    else queued.push(...pieces)
+    outgoing.add(peer, cut(operation, decodeKey(key)!, local, registration, this.#options.pieceBytes))
+  }
+
+  #isStaged(local: Slice, staging: Staging, registrations: Registrations): boolean {
+    const { byteLength } = local
+    return (
+      byteLength <= this.#options.stagedBytesMax && staging.takes(byteLength) && !registrations.knows(local)
+    )
+  }
+
+  /** @throws ERR_OUT_OF_MEMORY, and then `enter` was not called */
+  #stage(
+    enter: (onRest: () => void) => BatchOperation,
+    staging: Staging,
+    peer: Peer,
+    outgoing: Outgoing,
+  ): void {
+    staging.prepare()
+    const operation = new StagedOperation(
+      enter(() => {}),
+      {
+        staging,
+        copyPool: this.#deps.memory.copyPool,
+        onAdmitted: admitted => {
+          outgoing.admitted(admitted)
+        },
+        post: (staged, { slice, registration }) => {
+          const { kind, local, remote } = staged.op
+          this.#metrics.staged(kind, local.byteLength)
+          const key = decodeKey(remote.window.key)!
+          outgoing.add(peer, cut(staged, key, slice, registration, this.#options.pieceBytes))
+        },
+      },
+    )
+    if (!operation.admitted) outgoing.await(operation)
   }
 
   #peer(endpoint: string, running: Running): Peer {
@@ -266,7 +339,7 @@ export class RdmaTransport implements Transport, Startable {
 
   async #stop(): Promise<void> {
     if (this.#running == null) return
-    const { devices, registrations, exposures, listener, sweeper, stopping } = this.#running
+    const { devices, registrations, exposures, staging, listener, sweeper, stopping } = this.#running
     const reason = new MooncakeError('ERR_SHUTTING_DOWN')
     const timer = this.#deps.clock.after(this.#options.stopTimeoutMs, () => {
       for (const peer of this.#peers.values()) void peer.close()
@@ -277,6 +350,7 @@ export class RdmaTransport implements Transport, Startable {
     stopping.abort(reason)
     await Promise.all([listener.close(), ...[...this.#peers.values()].map(peer => peer.close())])
     await exposures.revokeAll()
+    staging?.close()
     registrations.clear()
     this.#running = undefined
     for (const device of devices) device.close()

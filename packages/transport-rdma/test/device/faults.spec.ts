@@ -1,6 +1,5 @@
 import { expect } from 'chai'
 import { kib, mib } from '@mooncake-ts/core'
-import { until } from '@mooncake-ts/testkit'
 import { native, type Native } from '../../dist/native.js'
 import {
   atEnd,
@@ -14,6 +13,7 @@ import {
   order,
   regionOf,
   run,
+  soon,
   startNode,
   startPeer,
   system,
@@ -58,28 +58,31 @@ describe('faults of peers and devices', function () {
     expect(bytesOf(right).every(byte => byte === 7)).to.equal(true)
   })
 
-  it('a peer that is killed in mid-batch fails what is left within its deadline, and leaves nothing behind', async () => {
-    const a = await startNode({ deviceNames: ['rxe0'] })
-    const { child, window } = await startPeer('rxe1', mib(16))
-    const local = regionOf(mib(16))
-    const before = held(a, 'rxe0')
-    expect(codes(await run(a.transport, batchOf('write', regionOf(kib(64)), window)))).to.deep.equal({
-      OK: 1,
+  // Soft-RoCE takes 7 retries for infinite: then only the end of the control connection tells.
+  for (const packetRetries of [6, 7])
+    it(`a peer that is killed in mid-batch fails what is left within its deadline, and leaves nothing behind (${packetRetries} retries)`, async () => {
+      const a = await startNode({ deviceNames: ['rxe0'], packetRetries })
+      const { child, window } = await startPeer('rxe1', mib(16))
+      const local = regionOf(mib(16))
+      const before = held(a, 'rxe0')
+      expect(codes(await run(a.transport, batchOf('write', regionOf(kib(64)), window)))).to.deep.equal({
+        OK: 1,
+      })
+      const batch = Array.from({ length: 4 }, () => batchOf('write', local, window, kib(64))).flat()
+      const running = run(a.transport, batch)
+      await soon(() => held(a, 'rxe0').operations > 0)
+      child.kill('SIGKILL')
+      const killed = performance.now()
+      const counts = codes(await running)
+      expect(performance.now() - killed).to.be.below(20_000)
+      // A dying process may lose its memory registration before its queue pair: then a write is refused.
+      const { OK = 0, ERR_TRANSFER_FAIL: failed = 0, ERR_ACCESS_DENIED: refused = 0 } = counts
+      expect(failed + refused).to.be.above(0)
+      expect(OK + failed + refused).to.equal(batch.length)
+      await soon(() => held(a, 'rxe0').pairs === 0)
+      local.close()
+      await soon(() => held(a, 'rxe0').regions <= before.regions + 1)
     })
-    const running = run(a.transport, batchOf('write', local, window, kib(64)))
-    await until(() => held(a, 'rxe0').operations > 0)
-    child.kill('SIGKILL')
-    const killed = performance.now()
-    const counts = codes(await running)
-    expect(performance.now() - killed).to.be.below(10_000)
-    expect(counts.ERR_TRANSFER_FAIL).to.be.above(0)
-    // A dying process may lose its memory registration before its queue pair: then a write is refused.
-    const ended = (counts.OK ?? 0) + counts.ERR_TRANSFER_FAIL! + (counts.ERR_ACCESS_DENIED ?? 0)
-    expect(ended).to.equal(256)
-    await until(() => held(a, 'rxe0').pairs === 0)
-    local.close()
-    await until(() => held(a, 'rxe0').regions <= before.regions + 1)
-  })
 
   it('a writer that is killed leaves no queue pair, and no late byte after a revoke', async () => {
     const b = await startNode({ deviceNames: ['rxe1'] })
@@ -92,11 +95,11 @@ describe('faults of peers and devices', function () {
       pieceBytes: kib(64),
       times: 1000,
     })
-    await until(() => bytesOf(exposed).includes(1), { deadlineMs: 20_000 })
+    await soon(() => bytesOf(exposed).includes(1))
     child.kill('SIGKILL')
     await exposure.revoke()
     bytesOf(exposed).fill(99)
-    await until(() => held(b, 'rxe1').pairs === 0)
+    await soon(() => held(b, 'rxe1').pairs === 0)
     expect(bytesOf(exposed).every(byte => byte === 99)).to.equal(true)
     expect(b.transport.exposureCount).to.equal(0)
   })
@@ -112,11 +115,11 @@ describe('faults of peers and devices', function () {
       pieceBytes: kib(64),
       times: 1000,
     })
-    await until(() => bytesOf(exposed).includes(1), { deadlineMs: 20_000 })
+    await soon(() => bytesOf(exposed).includes(1))
     child.kill('SIGSTOP')
     const begun = performance.now()
     await exposure.revoke()
-    expect(performance.now() - begun).to.be.below(5_000)
+    expect(performance.now() - begun).to.be.below(20_000)
     bytesOf(exposed).fill(99)
     child.kill('SIGCONT')
     const other = await startPeer('rxe0', kib(64))
@@ -135,18 +138,15 @@ describe('faults of peers and devices', function () {
     expect(codes(await run(a.transport, batchOf('write', local, window, mib(1))))).to.deep.equal({ OK: 8 })
     atEnd(() => system('ip', 'link', 'set', 'a0', 'up'))
     const down = systemLater('ip', 'link', 'set', 'a0', 'down')
-    await until(
+    await soon(
       async () =>
         'ERR_TRANSFER_FAIL' in codes(await run(a.transport, batchOf('write', local, window, kib(64)))),
-      { deadlineMs: 20_000 },
     )
     await down
-    await until(() => a.warnings.some(text => text.includes('rxe0')))
+    await soon(() => a.warnings.some(text => text.includes('rxe0')))
     system('ip', 'link', 'set', 'a0', 'up')
     bytesOf(local).fill(5)
-    await until(async () => codes(await run(a.transport, batchOf('write', local, window, mib(1)))).OK === 8, {
-      deadlineMs: 20_000,
-    })
+    await soon(async () => codes(await run(a.transport, batchOf('write', local, window, mib(1)))).OK === 8)
     expect(bytesOf(exposed).every(byte => byte === 5)).to.equal(true)
   })
 
@@ -186,11 +186,11 @@ describe('faults of peers and devices', function () {
       local.close()
       exposed.close()
     }
-    await until(() => held(a, 'rxe0').regions === before.a.regions)
-    await until(() => held(b, 'rxe1').regions === before.b.regions)
+    await soon(() => held(a, 'rxe0').regions === before.a.regions)
+    await soon(() => held(b, 'rxe1').regions === before.b.regions)
     expect(b.transport.exposureCount).to.equal(0)
     expect(held(a, 'rxe0').pairs).to.equal(PAIRS_OF_LINK)
     await b.transport.stop()
-    await until(() => held(a, 'rxe0').pairs === 0)
+    await soon(() => held(a, 'rxe0').pairs === 0)
   })
 })

@@ -2,7 +2,7 @@ import { execFile, execFileSync, fork, type ChildProcess } from 'node:child_proc
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { createRegion } from '@mooncake-ts/memory'
+import { createMemory, createRegion } from '@mooncake-ts/memory'
 import {
   noMetrics,
   systemClock,
@@ -15,7 +15,7 @@ import {
   type TransferOp,
   type Transport,
 } from '@mooncake-ts/core'
-import { collect } from '@mooncake-ts/testkit'
+import { collect, until } from '@mooncake-ts/testkit'
 import type { RdmaOptions } from '../../dist/options.js'
 import { RdmaTransport } from '../../dist/transport.js'
 import type { PeerOrder, PeerReport, PlainWindow } from './peer-orders.js'
@@ -43,6 +43,11 @@ export async function cleanUp(): Promise<void> {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
 }
 
+/** Everything is emulated, and the host may be busy: what takes milliseconds on hardware may take seconds here. */
+export async function soon(condition: () => boolean | Promise<boolean>): Promise<void> {
+  await until(condition, { deadlineMs: 30_000 })
+}
+
 /** A started transport, and the warnings that it logged. */
 export interface Node {
   readonly transport: RdmaTransport
@@ -58,7 +63,10 @@ export async function startNode(options: RdmaOptions): Promise<Node> {
   }
   const logger: Logger = { debug: silent, info: silent, warn, error: warn, child: () => logger }
   const security = { allowInsecure: false }
-  const transport = new RdmaTransport(options, { clock: systemClock, logger, metrics: noMetrics, security })
+  const memory = createMemory()
+  atEnd(() => memory.close())
+  const deps = { clock: systemClock, logger, memory, metrics: noMetrics, security }
+  const transport = new RdmaTransport(options, deps)
   await transport.start()
   atEnd(() => transport.stop())
   return { transport, warnings }

@@ -1,0 +1,104 @@
+import {
+  asMooncakeError,
+  type Batch,
+  type BatchOperation,
+  type CopyPool,
+  type TransferOp,
+} from '@mooncake-ts/core'
+import type { PieceOwner } from './piece.js'
+import type { StagedSlice, Staging } from './staging.js'
+
+export interface StagedOperationDeps {
+  readonly staging: Staging
+  readonly copyPool: CopyPool
+  /** Posts what the device is to move between the window and the staged slice; its pieces belong to the operation. */
+  readonly post: (operation: StagedOperation, staged: StagedSlice) => void
+  /** Nobody will take it back any more: it has its slice, or needs none. */
+  readonly onAdmitted: (operation: StagedOperation) => void
+}
+
+/**
+ * An operation on a caller's own buffer, whose bytes pass through registered memory: a write is copied there before it
+ * is posted, a read from there before it is reported. The caller's bytes are at rest when it ends (I3).
+ */
+export class StagedOperation implements PieceOwner {
+  readonly #whole: BatchOperation
+  readonly #deps: StagedOperationDeps
+  readonly #waiting: Disposable
+  #staged: StagedSlice | undefined
+  #piecesLeft = 1
+  #error: Error | undefined
+  #takenBack = false
+
+  constructor(whole: BatchOperation, deps: StagedOperationDeps) {
+    this.#whole = whole
+    this.#deps = deps
+    this.#waiting = deps.staging.acquire(whole.op.local.byteLength, staged => {
+      void this.#begin(staged)
+    })
+  }
+
+  get batch(): Batch {
+    return this.#whole.batch
+  }
+
+  get op(): TransferOp {
+    return this.#whole.op
+  }
+
+  /** It has its place in the staging memory. */
+  get admitted(): boolean {
+    return this.#staged != null
+  }
+
+  /** It waits for room, and no longer does: it ends without a completion. */
+  cancel(): void {
+    this.#waiting[Symbol.dispose]()
+    this.#whole.takeBack()
+  }
+
+  split(count: number): void {
+    this.#piecesLeft = count
+  }
+
+  settle(error?: Error): void {
+    this.#error ??= error
+    this.#countDown()
+  }
+
+  takeBack(): void {
+    this.#takenBack = true
+    this.#countDown()
+  }
+
+  async #begin(staged: StagedSlice): Promise<void> {
+    this.#staged = staged
+    this.#deps.onAdmitted(this)
+    try {
+      const { kind, local } = this.op
+      if (kind === 'write') await this.#deps.copyPool.copy([{ from: local, to: staged.slice }])
+      if (this.batch.signal.aborted) this.takeBack()
+      else this.#deps.post(this, staged)
+    } catch (error) {
+      this.settle(asMooncakeError(error))
+    }
+  }
+
+  #countDown(): void {
+    this.#piecesLeft--
+    if (this.#piecesLeft === 0) void this.#end(this.#staged!)
+  }
+
+  async #end(staged: StagedSlice): Promise<void> {
+    const { kind, local } = this.op
+    const whole = this.#error == null && !this.#takenBack
+    try {
+      if (whole && kind === 'read') await this.#deps.copyPool.copy([{ from: staged.slice, to: local }])
+    } catch (error) {
+      this.#error = asMooncakeError(error)
+    }
+    staged[Symbol.dispose]()
+    if (this.#takenBack && this.#error == null) this.#whole.takeBack()
+    else this.#whole.settle(this.#error)
+  }
+}
