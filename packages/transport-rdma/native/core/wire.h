@@ -47,7 +47,7 @@ struct ConnectionInfo {
     ConnectionInfo info;
     if (lengthBytes != sizeof info) return std::nullopt;
     std::memcpy(&info, bytes, sizeof info);
-    const bool valid = info.magic == kConnectionMagic && info.queuePairCount >= 2 &&
+    const bool valid = info.magic == kConnectionMagic && info.queuePairCount >= 1 &&
                        info.queuePairCount <= kQueuePairsMax && info.mtu >= 1 && info.mtu <= 5;
     return valid ? std::optional(info) : std::nullopt;
   }
