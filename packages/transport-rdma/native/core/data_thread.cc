@@ -1,15 +1,8 @@
 #include "data_thread.h"
 
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <future>
-#include <map>
-#include <tuple>
 
 namespace mooncake::rdma {
 
@@ -20,7 +13,6 @@ using std::chrono::nanoseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kLandings = 256;
-constexpr int kCompletionsPerPoll = 32;
 // Of one call to the device: more would keep completions waiting, fewer would ring the doorbell too often.
 constexpr uint32_t kChainMax = 8;
 // How long flushed work requests may take to come back before their queue pairs are destroyed all the same.
@@ -30,24 +22,18 @@ constexpr auto kLookAgain = nanoseconds(200'000);
 constexpr auto kLookMax = milliseconds(10'000);
 // A window that opens just now may be seen half.
 constexpr int kMixedLooksMax = 3;
-// Until a device that refuses to ring the bell is asked again.
-constexpr int kBlindWaitMs = 10;
-
-// Why reading an event failed: nothing there is not an error.
-bool mayComeAgain(int error) { return error == EAGAIN || error == EINTR; }
 
 } // namespace
 
 DataThread::DataThread(Device &device, Outbox &outbox, TaskThread &keeper)
-    : device_(device), outbox_(outbox), keeper_(keeper), landings_(kLandings),
-      spin_(device.options().spinNsMax) {}
+    : DeviceThread(device, outbox), keeper_(keeper), landings_(kLandings) {}
 
 DataThread::~DataThread() {
   stop();
   if (landingMr_ != nullptr) device_.deregister(landingMr_);
-  if (wakeFd_ >= 0) ::close(wakeFd_);
-  if (epollFd_ >= 0) ::close(epollFd_);
 }
+
+bool DataThread::start(std::string &problem) { return prepareLandings(problem) && DeviceThread::start(problem); }
 
 bool DataThread::prepareLandings(std::string &problem) {
   landingMr_ = device_.registerMemory(landings_.data(), landings_.size() * sizeof(WindowSlot), IBV_ACCESS_LOCAL_WRITE);
@@ -57,39 +43,6 @@ bool DataThread::prepareLandings(std::string &problem) {
   }
   for (int i = 0; i < static_cast<int>(kLandings); i++) freeLandings_.push_back(i);
   return true;
-}
-
-bool DataThread::start(std::string &problem) {
-  wakeFd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  epollFd_ = epoll_create1(EPOLL_CLOEXEC);
-  bool watched = wakeFd_ >= 0 && epollFd_ >= 0;
-  for (const int fd : {wakeFd_, device_.channel()->fd, device_.context()->async_fd}) {
-    epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
-    watched = watched && epoll_ctl(epollFd_, EPOLL_CTL_ADD, fd, &event) == 0;
-  }
-  if (!watched) {
-    problem = std::string("epoll: ") + std::strerror(errno);
-    return false;
-  }
-  if (!prepareLandings(problem)) return false;
-  const SignalsBlocked blocked;
-  thread_ = std::thread(&DataThread::run, this);
-  return true;
-}
-
-void DataThread::stop() {
-  if (!thread_.joinable()) return;
-  enqueue([this] { stopping_ = true; });
-  thread_.join();
-}
-
-void DataThread::enqueue(Command command) {
-  {
-    const std::lock_guard lock(mutex_);
-    commands_.push_back(std::move(command));
-  }
-  // Sequentially consistent, against `sleep`: either it sees the command or we see that it sleeps.
-  if (sleeping_.exchange(false)) (void)!eventfd_write(wakeFd_, 1);
 }
 
 void DataThread::add(std::shared_ptr<Endpoint> endpoint, std::function<void()> ready) {
@@ -106,7 +59,7 @@ void DataThread::connected(uint32_t id) {
     const auto found = endpoints_.find(id);
     if (found == endpoints_.end() || found->second->state != EndpointState::fresh) return;
     found->second->state = EndpointState::connected;
-    if (dead_) breakDown(*found->second, IBV_WC_FATAL_ERR);
+    if (isDead()) breakDown(*found->second, IBV_WC_FATAL_ERR);
   });
 }
 
@@ -150,72 +103,11 @@ void DataThread::cancel(std::vector<double> operations) {
   });
 }
 
-// ---- the thread
-
-void DataThread::run() {
-  TimePoint lastNews = Clock::now();
-  for (;;) {
-    bool news = runCommands();
-    postAll();
-    news |= pollCompletions();
-    const TimePoint now = Clock::now();
-    if (tended_ > 0 || !checks_.empty()) news |= tend(now);
-    outbox_.add(ended_);
-    if (stopping_ && endpoints_.empty()) return;
-    if (news) {
-      spin_.came(static_cast<uint64_t>(nanoseconds(now - lastNews).count()));
-      lastNews = now;
-    } else if (operations_.empty() || nanoseconds(now - lastNews).count() > static_cast<int64_t>(spin_.ns())) {
-      sleep();
-    }
-  }
+void DataThread::breakAllDown(int32_t status) {
+  for (auto &[id, endpoint] : endpoints_) breakDown(*endpoint, status);
 }
 
-bool DataThread::runCommands() {
-  std::vector<Command> commands;
-  {
-    const std::lock_guard lock(mutex_);
-    commands.swap(commands_);
-  }
-  for (const Command &command : commands) command();
-  if (stopping_) {
-    for (auto &[id, endpoint] : endpoints_) breakDown(*endpoint, IBV_WC_WR_FLUSH_ERR);
-  }
-  return !commands.empty();
-}
-
-void DataThread::sleep() {
-  const bool willRing = ibv_req_notify_cq(device_.cq(), 0) == 0;
-  // What came between the last poll and the request rings no bell.
-  if (pollCompletions()) return;
-  sleeping_ = true;
-  {
-    const std::lock_guard lock(mutex_);
-    if (!commands_.empty()) {
-      sleeping_ = false;
-      return;
-    }
-  }
-  sleeps_++;
-  std::array<epoll_event, 4> events;
-  int wait = waitMs(Clock::now());
-  if (!willRing && (wait < 0 || wait > kBlindWaitMs)) wait = kBlindWaitMs;
-  const int count = epoll_wait(epollFd_, events.data(), events.size(), wait);
-  sleeping_ = false;
-  for (int i = 0; i < count; i++) {
-    const int fd = events[i].data.fd;
-    if (fd == wakeFd_) {
-      eventfd_t ignored;
-      (void)!eventfd_read(wakeFd_, &ignored);
-    } else if (fd == device_.channel()->fd) {
-      drainBell();
-    } else {
-      drainAsyncEvents();
-    }
-  }
-}
-
-int DataThread::waitMs(TimePoint now) {
+DataThread::TimePoint DataThread::nextTend() const {
   TimePoint next = TimePoint::max();
   if (tended_ > 0) {
     for (const auto &[id, endpoint] : endpoints_) {
@@ -225,52 +117,7 @@ int DataThread::waitMs(TimePoint now) {
   for (const auto &check : checks_) {
     if (check->again != TimePoint{}) next = std::min(next, check->again);
   }
-  if (next == TimePoint::max()) return -1;
-  return static_cast<int>(std::max<int64_t>(0, std::chrono::ceil<milliseconds>(next - now).count()));
-}
-
-void DataThread::drainBell() {
-  ibv_cq *cq;
-  void *tag;
-  unsigned taken = 0;
-  errno = 0;
-  while (device_.verbs().getCqEvent(device_.channel(), &cq, &tag) == 0) taken++;
-  const int error = errno;
-  if (taken > 0) device_.verbs().ackCqEvents(device_.cq(), taken);
-  if (!mayComeAgain(error)) unwatch(device_.channel()->fd);
-}
-
-void DataThread::drainAsyncEvents() {
-  ibv_async_event event;
-  errno = 0;
-  while (device_.verbs().getAsyncEvent(device_.context(), &event) == 0) {
-    const ibv_event_type type = event.event_type;
-    device_.verbs().ackAsyncEvent(&event);
-    if (type == IBV_EVENT_DEVICE_FATAL) die();
-    else if (!dead_) {
-      outbox_.add(Event{.kind = EventKind::async,
-                        .subject = static_cast<uint32_t>(type),
-                        .text = device_.verbs().eventTypeText(type)});
-    }
-    errno = 0;
-  }
-  if (!mayComeAgain(errno)) unwatch(device_.context()->async_fd);
-}
-
-// A descriptor of a device that was removed is readable for ever, and fails for ever: the device is as good as dead.
-void DataThread::unwatch(int fd) {
-  epoll_ctl(epollFd_, EPOLL_CTL_DEL, fd, nullptr);
-  die();
-}
-
-// Said once. A dead device may not even say that its work requests have ended: the limit of the drain does.
-void DataThread::die() {
-  if (dead_) return;
-  dead_ = true;
-  outbox_.add(Event{.kind = EventKind::async,
-                    .subject = static_cast<uint32_t>(IBV_EVENT_DEVICE_FATAL),
-                    .text = device_.verbs().eventTypeText(IBV_EVENT_DEVICE_FATAL)});
-  for (auto &[id, endpoint] : endpoints_) breakDown(*endpoint, IBV_WC_FATAL_ERR);
+  return next;
 }
 
 // ---- operations and their checks
@@ -364,17 +211,6 @@ void DataThread::end(Operation &operation, Endpoint &endpoint, int32_t status) {
 }
 
 // ---- completions
-
-bool DataThread::pollCompletions() {
-  bool any = false;
-  std::array<ibv_wc, kCompletionsPerPoll> completions;
-  for (;;) {
-    const int count = ibv_poll_cq(device_.cq(), kCompletionsPerPoll, completions.data());
-    for (int i = 0; i < count; i++) onCompletion(completions[i]);
-    any |= count > 0;
-    if (count < kCompletionsPerPoll) return any;
-  }
-}
 
 void DataThread::onCompletion(const ibv_wc &completion) {
   const auto serial = static_cast<uint32_t>(completion.wr_id >> 32);
@@ -559,21 +395,25 @@ void DataThread::breakDown(Endpoint &endpoint, int32_t status) {
   }
 }
 
-// True where checks are to be posted again.
 bool DataThread::tend(TimePoint now) {
-  bool any = false;
-  for (auto each = checks_.begin(); each != checks_.end();) {
-    Check &check = **each;
-    ++each;
-    if (check.again == TimePoint{} || check.again > now) continue;
-    const auto found = endpoints_.find(check.endpoint);
-    check.again = TimePoint{};
+  if (!checks_.empty()) lookAgain(now);
+  if (tended_ > 0) destroyRested(now);
+  postAll();
+  return false; // What is posted will end, and what is destroyed will be told.
+}
+
+void DataThread::lookAgain(TimePoint now) {
+  for (const auto &check : checks_) {
+    if (check->again == TimePoint{} || check->again > now) continue;
+    check->again = TimePoint{};
+    const auto found = endpoints_.find(check->endpoint);
     if (found == endpoints_.end() || found->second->broken) continue;
-    found->second->checksWaiting.push_back(&check);
+    found->second->checksWaiting.push_back(check.get());
     list(*found->second);
-    any = true;
   }
-  if (tended_ == 0) return any;
+}
+
+void DataThread::destroyRested(TimePoint now) {
   std::vector<Endpoint *> rested;
   for (auto &[id, endpoint] : endpoints_) {
     if (endpoint->state != EndpointState::draining) continue;
@@ -582,7 +422,6 @@ bool DataThread::tend(TimePoint now) {
     if (drained || now >= endpoint->drainDeadline) rested.push_back(endpoint.get());
   }
   for (Endpoint *endpoint : rested) destroy(*endpoint);
-  return any;
 }
 
 // Its queue pairs have come to rest, or never will: destroying them is what makes sure that nothing is touched.

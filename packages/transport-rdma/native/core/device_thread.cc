@@ -162,12 +162,10 @@ void DeviceThread::drainAsyncEvents() {
   ibv_async_event event;
   errno = 0;
   while (device_.verbs().getAsyncEvent(device_.context(), &event) == 0) {
-    outbox_.add(Event{.kind = EventKind::async,
-                      .subject = static_cast<uint32_t>(event.event_type),
-                      .text = device_.verbs().eventTypeText(event.event_type)});
-    const bool fatal = event.event_type == IBV_EVENT_DEVICE_FATAL;
+    const ibv_event_type type = event.event_type;
     device_.verbs().ackAsyncEvent(&event);
-    if (fatal) breakAllDown(IBV_WC_FATAL_ERR);
+    if (type == IBV_EVENT_DEVICE_FATAL) die();
+    else if (!dead_) tell(type);
     errno = 0;
   }
   if (!mayComeAgain(errno)) unwatch(device_.context()->async_fd);
@@ -176,10 +174,21 @@ void DeviceThread::drainAsyncEvents() {
 // A descriptor of a device that was removed is readable for ever, and fails for ever: the device is as good as dead.
 void DeviceThread::unwatch(int fd) {
   epoll_ctl(epollFd_, EPOLL_CTL_DEL, fd, nullptr);
-  outbox_.add(Event{.kind = EventKind::async,
-                    .subject = static_cast<uint32_t>(IBV_EVENT_DEVICE_FATAL),
-                    .text = device_.verbs().eventTypeText(IBV_EVENT_DEVICE_FATAL)});
+  die();
+}
+
+// Said once. A dead device may not even say that its work requests have ended: the limit of the drain does.
+void DeviceThread::die() {
+  if (dead_) return;
+  dead_ = true;
+  tell(IBV_EVENT_DEVICE_FATAL);
   breakAllDown(IBV_WC_FATAL_ERR);
+}
+
+void DeviceThread::tell(ibv_event_type type) {
+  outbox_.add(Event{.kind = EventKind::async,
+                    .subject = static_cast<uint32_t>(type),
+                    .text = device_.verbs().eventTypeText(type)});
 }
 
 } // namespace mooncake::rdma

@@ -37,6 +37,8 @@ protected:
 
   // Any thread.
   void enqueue(Command command);
+  // The device will do nothing any more.
+  bool isDead() const { return dead_; }
 
   // ---- what the thread does, in the order of a round
   virtual void onCompletion(const ibv_wc &completion) = 0;
@@ -64,11 +66,14 @@ private:
   void drainBell();
   void drainAsyncEvents();
   void unwatch(int fd);
+  void die();
+  void tell(ibv_event_type type);
 
   std::mutex mutex_;
   std::vector<Command> commands_;
   std::atomic<bool> sleeping_{false};
   bool stopping_ = false;
+  bool dead_ = false;
   int wakeFd_ = -1;
   int epollFd_ = -1;
   std::thread thread_;
