@@ -81,7 +81,8 @@ export class Neighbour {
     const ops = found.map(({ place: { region, offset, byteLength }, into }): TransferOp => {
       return { kind: 'read', local: into, remote: { window: windows[region]!, offset, byteLength } }
     })
-    const outcomes = new Array<ReadOutcome | undefined>(tasks.length)
+    // Filled, because iterations leave holes out.
+    const outcomes = new Array<ReadOutcome | undefined>(tasks.length).fill(undefined)
     await executeBatch(transport, ops, signal, ({ index, error }) => {
       const { position, place, into } = found[index]!
       if (error != null) this.#outdated = true

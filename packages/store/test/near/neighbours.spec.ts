@@ -122,7 +122,12 @@ describe('Neighbours', () => {
     owner.onCopied = () => {
       owner.table.withdraw('a', 1)
     }
-    expect(await read(['a'])).to.deep.equal([undefined])
+    const outcomes = await read(['a'])
+    expect(outcomes).to.deep.equal([undefined])
+    expect(
+      outcomes!.map(outcome => outcome == null),
+      'no hole',
+    ).to.deep.equal([true])
     expect(into.every(byte => byte === 0)).to.equal(true)
   })
 
