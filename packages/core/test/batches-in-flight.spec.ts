@@ -194,6 +194,21 @@ describe('BatchesInFlight', () => {
     })
   })
 
+  it('a carrier that fails to post ends the batch with its error, at rest', async () => {
+    const bench = new Bench()
+    const broken = new Error('the pigeon is ill')
+    bench.post = () => {
+      throw broken
+    }
+    const ended = failure(() => lastValueFrom(bench.run([opOf(1), opOf(2)]).pipe(toArray())))
+    expect(bench.calls).to.deep.equal(['queue 0', 'queue 1', 'takeBack', 'giveUp'])
+    bench.operations[0]!.takeBack()
+    expect(await Promise.race([ended, turn().then(() => 'open')])).to.equal('open')
+    bench.operations[1]!.settle(new MooncakeError('ERR_TRANSFER_FAIL'))
+    expect(await ended).to.equal(broken)
+    await bench.batches.idle()
+  })
+
   it('is idle when every batch has ended, whoever watches', async () => {
     const bench = new Bench()
     await bench.batches.idle()

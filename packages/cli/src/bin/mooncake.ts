@@ -11,7 +11,7 @@ function usage(): string {
     simulate: SIMULATE_SUMMARY,
   }
   const lines = Object.entries(summaries).map(([name, summary]) => `  ${name.padEnd(8)} ${summary}`)
-  return ['Usage: mooncake COMMAND [--help | --version]', '', ...lines, ''].join('\n')
+  return ['Usage: mooncake COMMAND [--help], or mooncake --version', '', ...lines, ''].join('\n')
 }
 
 async function main([command, ...argv]: readonly string[]): Promise<number> {

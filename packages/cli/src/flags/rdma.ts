@@ -121,11 +121,15 @@ export function rdmaOf(settings: Settings, host: string): Plugin<Transport> {
   return checked(() => rdma(options))
 }
 
-/** What carries RPC connections; nothing for TCP. @throws ERR_CONFIG */
-export function carriersOf(settings: Settings): Plugin<RpcCarrier>[] {
+/**
+ * What carries RPC connections; nothing for TCP.
+ * @param options `optional` lets a program without a device go on over TCP
+ * @throws ERR_CONFIG
+ */
+export function carriersOf(settings: Settings, { optional = false } = {}): Plugin<RpcCarrier>[] {
   if (settings.rpc_protocol !== 'rdma') return []
   const numbers = NUMBERS.filter(({ option }) => OF_RPC.has(option))
-  return [checked(() => rpcOverRdma(optionsOf(settings, numbers)))]
+  return [checked(() => rpcOverRdma({ ...optionsOf(settings, numbers), optional }))]
 }
 
 function optionsOf(settings: Settings, numbers: readonly RdmaFlag[]): RdmaOptions {

@@ -7,6 +7,7 @@ export class Batch {
   readonly signal: AbortSignal
   /** Operations that are not at rest. */
   #remaining: number
+  #failure: { readonly reason: unknown } | undefined
   readonly #subscriber: Subscriber<Completion>
   readonly #onEnd: () => void
 
@@ -22,12 +23,18 @@ export class Batch {
     this.countDown()
   }
 
+  /** It ends with this, at rest, whatever its operations say. */
+  fail(reason: unknown): void {
+    this.#failure ??= { reason }
+  }
+
   /** One operation fewer; without a completion where it was taken back before it was posted. */
   countDown(): void {
     this.#remaining--
     if (this.#remaining > 0) return
     this.#onEnd()
-    if (this.signal.aborted) this.#subscriber.error(this.signal.reason)
+    if (this.#failure != null) this.#subscriber.error(this.#failure.reason)
+    else if (this.signal.aborted) this.#subscriber.error(this.signal.reason)
     else this.#subscriber.complete()
   }
 }

@@ -12,7 +12,7 @@ export interface BatchCarrier {
   queue(batch: Batch, index: number, op: TransferOp): void
   /** An operation whose `queue` threw; its completion follows. */
   refused?(error: MooncakeError): void
-  /** All are queued: posts them. */
+  /** All are queued: posts them. Where it throws, the batch ends with that once all are taken back or at rest. */
   post(batch: Batch): void
   /** The signal has aborted: takes back what was not posted. */
   takeBack(batch: Batch): void
@@ -71,7 +71,13 @@ export class BatchesInFlight {
         batch.complete(index, 0, error)
       }
     }
-    carrier.post(batch)
+    try {
+      carrier.post(batch)
+    } catch (cause) {
+      batch.fail(cause)
+      carrier.takeBack(batch)
+      carrier.giveUp(batch)
+    }
   }
 
   #begin(
