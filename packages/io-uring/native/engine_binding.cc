@@ -11,9 +11,6 @@ namespace {
 // The descriptor that JavaScript writes before `prepare`; the triples follow (allocate: one number, the length). Shared with src/native.ts.
 enum StagingField { kOpcode, kFd, kFlags, kFileOffset, kPieceCount, kVector };
 
-// Deliveries in a row, of as much as JavaScript takes at once.
-constexpr int kRoundsMax = 64;
-
 uint32_t asUint32(const Napi::Value &value) { return value.As<Napi::Number>().Uint32Value(); }
 
 Memory memoryOfRegion(mooncake_region *region) {
@@ -128,13 +125,13 @@ void EngineBinding::onDoorbell(uv_poll_t *poll, int, int) {
   const Napi::Env env = self->Env();
   const Napi::HandleScope outer(env);
   [[maybe_unused]] const Napi::Value kept = self->Value(); // Not collected while it is in use here.
-  // Often what rang was delivered already, by the round after the submission that it ended in.
-  for (int round = 0; self->engine_ != nullptr && self->engine_->hasEnded(); round++) {
-    // Other events have their turn.
-    if (round == kRoundsMax) return self->engine_->ringDoorbell();
+  const size_t rounds = self->engine_->roundsOf(self->completionsMax_);
+  for (size_t round = 0; round < rounds && self->engine_ != nullptr; round++) {
     const Napi::HandleScope scope(env);
     if (!self->deliver(env)) return;
   }
+  // What has ended meanwhile, perhaps because of a delivery: other events have their turn before.
+  if (self->engine_ != nullptr && self->engine_->hasEnded()) self->engine_->ringDoorbell();
 }
 
 // What JavaScript does because of it, in microtasks too, is done when this returns. False where it cannot run.

@@ -159,6 +159,10 @@ bool Engine::hasEnded() {
   return delivered_ < ended_.size();
 }
 
+size_t Engine::roundsOf(size_t pairsMax) {
+  return hasEnded() ? (ended_.size() - delivered_ + pairsMax - 1) / pairsMax : 0;
+}
+
 size_t Engine::drain(double *pairs, size_t pairsMax) {
   if (!hasEnded()) return 0;
   const size_t count = std::min(pairsMax, ended_.size() - delivered_);

@@ -56,6 +56,8 @@ public:
 
   // True: `drain` has something.
   bool hasEnded();
+  // Calls of `drain` for all that has ended by now.
+  size_t roundsOf(size_t pairsMax);
   // Writes (index, result) pairs of operations that ended, `pairsMax` at most, and forgets those operations.
   size_t drain(double *pairs, size_t pairsMax);
 

@@ -28,6 +28,12 @@ export class KeyMap<V> {
     return previous
   }
 
+  /** For a key that is not here: half the work. */
+  add(key: string, value: V): void {
+    this.#size++
+    this.#shardOf(key).set(key, value)
+  }
+
   delete(key: string): void {
     if (this.#shardOf(key).delete(key)) this.#size--
   }

@@ -20,6 +20,9 @@ export interface ObjectMeta {
   readonly place?: BatchPlace
 }
 
+/** What a tier found of an earlier life has no pins. */
+type NewObject = Omit<ObjectMeta, 'softPin' | 'hardPin'> & Partial<ObjectMeta>
+
 /** The current object of a key. It never changes but for its replicas: a new generation is a new object. */
 export class StoredObject implements ObjectMeta {
   readonly key: string
@@ -29,15 +32,15 @@ export class StoredObject implements ObjectMeta {
   readonly softPin: boolean
   readonly hardPin: boolean
   /** Fastest tier first; never empty while the object is in the table. */
-  readonly replicas: Replica[] = []
+  replicas: readonly Replica[] = []
 
-  constructor(meta: ObjectMeta) {
+  constructor(meta: NewObject) {
     this.key = meta.key
     this.generation = meta.generation
     this.byteLength = meta.byteLength
     this.checksum = meta.checksum
-    this.softPin = meta.softPin
-    this.hardPin = meta.hardPin
+    this.softPin = meta.softPin ?? false
+    this.hardPin = meta.hardPin ?? false
   }
 }
 
@@ -119,7 +122,7 @@ export class ObjectTable {
    * are the caller's to release.
    */
   set(
-    meta: ObjectMeta,
+    meta: NewObject,
     holding: Holding,
   ): { readonly current: StoredObject; readonly previous: StoredObject | undefined } {
     const current = new StoredObject(meta)
@@ -131,13 +134,19 @@ export class ObjectTable {
     return { current, previous }
   }
 
+  /** The same for a key that has none. */
+  add(meta: NewObject, holding: Holding): StoredObject {
+    const current = new StoredObject(meta)
+    this.#objects.add(meta.key, current)
+    this.addReplica(current, holding, meta.place)
+    return current
+  }
+
   /** Another copy of a current object, in a tier that has none of it. */
   addReplica(object: StoredObject, holding: Holding, place?: BatchPlace): void {
     const order = this.#orderOf(holding.tier)
     const replica = new Replica(object, holding, order.orderOf(object))
-    const slower = object.replicas.findIndex(other => other.holding.tier.priority < holding.tier.priority)
-    if (slower < 0) object.replicas.push(replica)
-    else object.replicas.splice(slower, 0, replica)
+    object.replicas = inserted(object.replicas, replica)
     order.keyCount++
     replica.order?.add(replica, place)
   }
@@ -158,7 +167,7 @@ export class ObjectTable {
   deleteReplica(replica: Replica, evicted = false): void {
     const { object } = replica
     if (object.replicas.length === 1) this.#objects.delete(object.key)
-    else object.replicas.splice(object.replicas.indexOf(replica), 1)
+    else object.replicas = object.replicas.filter(other => other !== replica)
     this.#unlink(replica, evicted)
   }
 
@@ -223,4 +232,12 @@ export class ObjectTable {
     replica.order = undefined
     this.#orderOf(replica.holding.tier).keyCount--
   }
+}
+
+/** By copying: an array that grows in place makes room for 16 more, which millions of objects never have. */
+function inserted(replicas: readonly Replica[], replica: Replica): readonly Replica[] {
+  if (replicas.length === 0) return [replica]
+  const { priority } = replica.holding.tier
+  const slower = replicas.findIndex(other => other.holding.tier.priority < priority)
+  return replicas.toSpliced(slower < 0 ? replicas.length : slower, 0, replica)
 }

@@ -14,15 +14,13 @@ import { Room, type ReserveOptions } from './room.js'
 import { StagingPool } from './staging-pool.js'
 import { TierIo } from './tier-io.js'
 import type { TierSpace } from './tier-space.js'
+import { TimeSlice } from './time-slice.js'
 
 export type { TierView } from './backend-metrics.js'
 export type { Lease } from './lease.js'
 export type { ObjectMeta } from './object-table.js'
 export type { Reservation } from './reservation.js'
 export type { ReserveOptions } from './room.js'
-
-/** One turn of `removeWhere`. */
-const SLICE_MS = 10
 
 /** `evicted` and `demoted`: one replica went for want of space; after a demotion a slower tier has the object. */
 export type RemoveReason = 'evicted' | 'demoted' | 'removed' | 'replaced' | 'lost'
@@ -254,15 +252,11 @@ export class TieredBackend {
 
   /** How many went. Other work runs in between; what is put meanwhile may or may not be asked about. */
   async removeWhere(predicate: (meta: ObjectMeta) => boolean): Promise<number> {
-    let asked = 0
     let removed = 0
-    let sliceEndMs = this.#clock.nowMs() + SLICE_MS
+    const slice = new TimeSlice(this.#clock)
     for (const object of this.#table.values()) {
       if (predicate(object) && this.remove(object.key)) removed++
-      if (++asked % 32 === 0 && this.#clock.nowMs() >= sliceEndMs) {
-        await nextTurn()
-        sliceEndMs = this.#clock.nowMs() + SLICE_MS
-      }
+      if (slice.isOver) await slice.nextTurn()
     }
     return removed
   }
@@ -270,8 +264,7 @@ export class TieredBackend {
   /** Every replica of every current object. The table may change meanwhile. */
   *entries(): IterableIterator<{ meta: ObjectMeta; tier: Tier }> {
     for (const object of this.#table.values()) {
-      // A copy: while the caller is busy with one of them, another may come or go.
-      for (const { holding } of [...object.replicas]) yield { meta: object, tier: holding.tier }
+      for (const { holding } of object.replicas) yield { meta: object, tier: holding.tier }
     }
   }
 
@@ -297,6 +290,7 @@ export class TieredBackend {
    */
   async recover(): Promise<number> {
     let recovered = 0
+    const slice = new TimeSlice(this.#clock)
     for (const space of this.#room.spaces) {
       const { tier } = space
       if (!tier.supports.persistence || tier.recover == null) continue
@@ -305,6 +299,7 @@ export class TieredBackend {
         this.#assertOpen()
         found++
         if (this.#adopt(space, identity, allocation)) recovered++
+        if (slice.isOver) await slice.nextTurn()
       }
       this.#logger.info('Recovered a tier', { tier: tier.name, found })
     }
@@ -381,6 +376,10 @@ export class TieredBackend {
   #install(meta: ObjectMeta, holding: Holding): void {
     const { current, previous } = this.#table.set(meta, holding)
     if (previous != null) this.#releaseAll(previous.replicas, 'replaced')
+    this.#installed(current, holding)
+  }
+
+  #installed(current: StoredObject, holding: Holding): void {
     this.#events.committed(current, holding.tier)
     this.#room.mayHaveGrown() // It can be evicted now.
   }
@@ -388,8 +387,12 @@ export class TieredBackend {
   #adopt(space: TierSpace, identity: ObjectIdentity, allocation: TierAllocation): boolean {
     const holding = space.hold(allocation)
     const current = this.#table.get(identity.key)
-    if (current == null || current.generation < identity.generation) {
-      this.#install(unpinned(identity), holding)
+    if (current == null) {
+      this.#installed(this.#table.add(identity, holding), holding)
+      return true
+    }
+    if (current.generation < identity.generation) {
+      this.#install({ ...identity, softPin: false, hardPin: false }, holding)
       return true
     }
     const isCopy = current.generation === identity.generation
@@ -454,12 +457,6 @@ export class TieredBackend {
   }
 }
 
-/** Field by field: a spread takes several times as long, and a restart may bring millions of objects. */
-function unpinned({ key, generation, byteLength, checksum }: ObjectIdentity): ObjectMeta {
-  if (checksum == null) return { key, generation, byteLength, softPin: false, hardPin: false }
-  return { key, generation, byteLength, checksum, softPin: false, hardPin: false }
-}
-
 function assertWatermarks(init: TieredBackendInit): void {
   const { evictionHighWatermark: high, evictionLowWatermark: low } = init
   if (low >= 0 && low <= high && high <= 1) return
@@ -482,8 +479,4 @@ function assertMeta(meta: ObjectMeta, holding: Holding): void {
     const message = `byteLength: ${meta.byteLength} is not that of the reservation, ${holding.byteLength}`
     throw new MooncakeError('ERR_INVALID_PARAMS', message)
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve))
 }
