@@ -14,6 +14,7 @@ import {
 import { memory } from '@mooncake-ts/memory'
 import { ssd } from '@mooncake-ts/tier-ssd'
 import { compare, type Contender } from '../harness/compare.js'
+import { DemotionBench } from '../harness/demotion-bench.js'
 import { measure } from '../harness/measure.js'
 import { sizeName } from '../harness/names.js'
 import type { Result } from '../harness/result.js'
@@ -27,6 +28,7 @@ const BATCH = 32
 const BATCHES = 2
 const READ_SIZES = [4 * KIB, 64 * KIB, MIB, 4 * MIB]
 const WRITE_SIZE = MIB
+const DEMOTED_BYTES_PER_S = 200 * MIB
 /** Of memory that bytes come from or go to: as fio has it, a place for each operation in flight. */
 const PLACES = BATCHES * BATCH
 
@@ -35,7 +37,8 @@ const PLACES = BATCHES * BATCH
  */
 export const ssdSuite: Suite = {
   name: 'ssd',
-  summary: 'random reads and writes of the SSD tier in batches of 32, beside fio on the same file system',
+  summary:
+    'random reads and writes of the SSD tier in batches of 32, beside fio on the same file system, and gets during demotion',
   async run(context) {
     const directory = await mkdtemp(join(ROOT, 'mooncake-bench-ssd-'))
     try {
@@ -45,6 +48,7 @@ export const ssdSuite: Suite = {
       const results: Result[] = []
       for (const objectBytes of READ_SIZES) results.push(await cell(context, fio, bench, 'read', objectBytes))
       results.push(await cell(context, fio, bench, 'write', WRITE_SIZE))
+      results.push(await getDuringDemotion(context, directory))
       return results
     } finally {
       await rm(directory, { recursive: true, force: true })
@@ -70,6 +74,20 @@ async function cell(
       rivals: { 'fio in batches': fio.contender({ ...setting, batch: BATCH }) },
     }),
     targets: [{ over: 'ceiling', atLeast: objectBytes < 64 * KIB ? 0.7 : 0.95 }],
+  })
+}
+
+/** What a get costs while its node demotes, beside the same get while nobody puts anything. */
+async function getDuringDemotion(context: SuiteContext, directory: string): Promise<Result> {
+  const dramBytes = (context.short ? 32 : 256) * MIB
+  await using bench = await DemotionBench.start(directory, dramBytes, DEMOTED_BYTES_PER_S)
+  return await compare(context, {
+    name: 'ssd/getDuringDemotion/p99',
+    unit: 'µs',
+    better: 'less',
+    ours: bench.contender('write'),
+    ceilings: { idle: bench.contender('pause') },
+    targets: [{ over: 'ceiling', atLeast: 0.5 }],
   })
 }
 
