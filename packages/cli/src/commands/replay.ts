@@ -8,6 +8,7 @@ import type { Flag } from '../flags/spec.js'
 import { TRANSPORT_FLAGS, transportEnvironment } from '../flags/transports.js'
 import { untilStopped } from '../process/run.js'
 import { programPath, START_TIMEOUT_MS } from '../replay/child.js'
+import { CAPACITY_BYTES, findPinnable, pinnableCapacity } from '../replay/capacity.js'
 import { LOOPBACK, LocalCluster } from '../replay/cluster.js'
 import { Driver } from '../replay/driver.js'
 import { report, showProgress, type ReplayResult } from '../replay/report.js'
@@ -40,7 +41,12 @@ export const REPLAY_FLAGS: readonly Flag[] = [
     min: 1,
   },
   { name: 'nodes', type: 'int', help: 'Data nodes to start', default: 2, min: 1 },
-  { name: 'capacity', type: 'bytes', help: 'DRAM of each data node', default: GIB, min: 1 },
+  {
+    name: 'capacity',
+    type: 'bytes',
+    help: 'DRAM of each data node (default 1 GiB, less where RDMA could not pin as much)',
+    min: 1,
+  },
   {
     name: 'ssd',
     type: 'string',
@@ -92,7 +98,7 @@ export async function runReplay(argv: readonly string[]): Promise<number> {
 
 async function replayInNewCluster(settings: Settings, argv: readonly string[]): Promise<number> {
   const nodes = Number(settings.nodes)
-  const capacityBytes = Number(settings.capacity)
+  const capacityBytes = capacityOf(settings, nodes)
   const { secret } = securityOf(settings)
   const env: Record<string, string> = {
     ...transportEnvironment(settings),
@@ -128,6 +134,17 @@ async function replayInNewCluster(settings: Settings, argv: readonly string[]): 
   }
   if (outcome.result == null) return outcome.exitCode
   return await report({ ...outcome.result, readsByTier }, String(settings.json))
+}
+
+function capacityOf(settings: Settings, nodes: number): number {
+  if (settings.capacity != null) return Number(settings.capacity)
+  if (settings.transport !== 'rdma' && settings.protocol !== 'rdma') return CAPACITY_BYTES
+  const capacityBytes = pinnableCapacity(findPinnable(), nodes)
+  if (capacityBytes < CAPACITY_BYTES) {
+    const wanted = formatBytes(CAPACITY_BYTES)
+    process.stdout.write(`RDMA pins memory, and ${wanted} for each data node is more than it may here.\n`)
+  }
+  return capacityBytes
 }
 
 interface DriverOutcome {
