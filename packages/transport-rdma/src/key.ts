@@ -12,6 +12,8 @@ export interface WindowKey {
   readonly slot: number
   /** The token, as four words. */
   readonly token: readonly [number, number, number, number]
+  /** All of it, as a text to look things up by. */
+  readonly name: string
 }
 
 export function encodeKey(slot: number, token: Uint8Array): Uint8Array {
@@ -21,11 +23,21 @@ export function encodeKey(slot: number, token: Uint8Array): Uint8Array {
   return key
 }
 
-/** Nothing for what no transport of this kind has made. */
-export function decodeKey(key: Uint8Array): WindowKey | undefined {
-  if (key.byteLength !== KEY_BYTES) return undefined
-  const view = new DataView(key.buffer, key.byteOffset, key.byteLength)
-  if (view.getUint32(4, true) !== 0) return undefined
-  const word = (i: number): number => view.getUint32(TOKEN_AT + 4 * i, true)
-  return { slot: view.getUint32(0, true), token: [word(0), word(1), word(2), word(3)] }
+/** Whether a transport of this kind may have made it. */
+export function isKey(key: Uint8Array): boolean {
+  if (key.byteLength !== KEY_BYTES) return false
+  for (let at = 4; at < TOKEN_AT; at++) if (key[at] !== 0) return false
+  return true
+}
+
+/** Of what `isKey`. */
+export function decodeKey(key: Uint8Array): WindowKey {
+  const bytes = Buffer.from(key.buffer, key.byteOffset, key.byteLength)
+  const word = (i: number): number => bytes.readUInt32LE(TOKEN_AT + 4 * i)
+  const token = [word(0), word(1), word(2), word(3)] as const
+  return { slot: bytes.readUInt32LE(0), token, name: nameOfKey(key) }
+}
+
+export function nameOfKey(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1')
 }

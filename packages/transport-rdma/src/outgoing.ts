@@ -1,4 +1,5 @@
 import type { Batch } from '@mooncake-ts/core'
+import { decodeKey, type WindowKey } from './key.js'
 import type { Peer } from './peer.js'
 import type { Piece } from './piece.js'
 import type { StagedOperation } from './staged-operation.js'
@@ -9,7 +10,17 @@ export class Outgoing {
   readonly #pieces = new Map<Peer, Piece[]>()
   /** Operations that wait for room in the staging memory. */
   readonly #waiting = new Set<StagedOperation>()
+  /** Many operations of a batch are on few windows. */
+  readonly #keys = new Map<Uint8Array, WindowKey>()
   #posted = false
+
+  keyOf(key: Uint8Array): WindowKey {
+    const known = this.#keys.get(key)
+    if (known != null) return known
+    const decoded = decodeKey(key)
+    this.#keys.set(key, decoded)
+    return decoded
+  }
 
   add(peer: Peer, pieces: readonly Piece[]): void {
     this.#peers.add(peer)

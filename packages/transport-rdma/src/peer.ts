@@ -2,6 +2,7 @@ import { asMooncakeError, MooncakeError, type Batch, type Clock, type Logger } f
 import type { Device } from './device.js'
 import type { DeviceHealth } from './devices.js'
 import type { Piece } from './piece.js'
+import { nameOfKey, type WindowKey } from './key.js'
 import { Link, type LinkStore } from './link.js'
 import type { TransportMetrics } from './metrics.js'
 import type { ResolvedOptions } from './options.js'
@@ -47,21 +48,19 @@ export class Peer {
   }
 
   /** An operation on this window begins. Each call wants one `leave`. */
-  enter(key: Uint8Array): void {
-    const text = nameOf(key)
-    this.#windows.set(text, (this.#windows.get(text) ?? 0) + 1)
+  enter({ name }: WindowKey): void {
+    this.#windows.set(name, (this.#windows.get(name) ?? 0) + 1)
   }
 
-  leave(key: Uint8Array): void {
-    const text = nameOf(key)
-    const left = this.#windows.get(text)! - 1
+  leave({ name }: WindowKey): void {
+    const left = this.#windows.get(name)! - 1
     if (left > 0) {
-      this.#windows.set(text, left)
+      this.#windows.set(name, left)
       return
     }
-    this.#windows.delete(text)
-    this.#unused.get(text)?.()
-    this.#unused.delete(text)
+    this.#windows.delete(name)
+    this.#unused.get(name)?.()
+    this.#unused.delete(name)
   }
 
   /** Moves them, over whatever links there are. Their operations were entered. */
@@ -207,7 +206,7 @@ export class Peer {
     session.onBroken = id => {
       this.#links.find(link => link.id === id)?.broke("the peer's end broke")
     }
-    session.onRecall = key => this.#whenUnused(nameOf(key))
+    session.onRecall = key => this.#whenUnused(nameOfKey(key))
     void session.ended.then(() => {
       // The peer is gone, or nobody can tell it to come to rest: what is on its links fails.
       this.#session = undefined
@@ -318,10 +317,6 @@ function inOrder(remotes: readonly RemoteDevice[], { number }: Device): readonly
     ...remotes.filter(remote => remote.number === number),
     ...remotes.filter(remote => remote.number !== number),
   ]
-}
-
-function nameOf(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1')
 }
 
 /** Whatever kept a piece from being posted, another transport may move it. */

@@ -26,7 +26,7 @@ import {
 import { Device } from './device.js'
 import { DeviceHealth, openDevices } from './devices.js'
 import { Exposures } from './exposures.js'
-import { decodeKey } from './key.js'
+import { isKey } from './key.js'
 import { LinkStore } from './link.js'
 import { Listener } from './listener.js'
 import { TransportMetrics } from './metrics.js'
@@ -48,7 +48,7 @@ export interface TransportDeps {
   readonly security: Security
 }
 
-const RDMA_WINDOWS: WindowKind = { scheme: 'rdma', isKey: key => decodeKey(key) != null }
+const RDMA_WINDOWS: WindowKind = { scheme: 'rdma', isKey }
 /** A page. */
 const STAGING_BYTES_MIN = 4096
 /** How often idle and stalled links are looked for. */
@@ -242,7 +242,7 @@ export class RdmaTransport implements Transport, Startable {
     if (this.#queuedOps >= this.#options.queuedOpsMax) {
       throw new MooncakeError('ERR_OVERLOADED', `${this.#options.queuedOpsMax} operations wait already`)
     }
-    const { key } = remote.window
+    const key = outgoing.keyOf(remote.window.key)
     const peer = this.#peer(remote.window.endpoint, this.#running)
     const enter = (onRest: () => void): BatchOperation => {
       this.#queuedOps++
@@ -262,7 +262,7 @@ export class RdmaTransport implements Transport, Startable {
     const operation = enter(() => {
       registrations.release(registration)
     })
-    outgoing.add(peer, cut(operation, decodeKey(key)!, local, registration, this.#options.pieceBytes))
+    outgoing.add(peer, cut(operation, key, local, registration, this.#options.pieceBytes))
   }
 
   #isStaged(local: Slice, staging: Staging, registrations: Registrations): boolean {
@@ -291,7 +291,7 @@ export class RdmaTransport implements Transport, Startable {
         post: (staged, { slice, registration }) => {
           const { kind, local, remote } = staged.op
           this.#metrics.staged(kind, local.byteLength)
-          const key = decodeKey(remote.window.key)!
+          const key = outgoing.keyOf(remote.window.key)
           outgoing.add(peer, cut(staged, key, slice, registration, this.#options.pieceBytes))
         },
       },
