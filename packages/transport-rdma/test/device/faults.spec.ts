@@ -23,7 +23,7 @@ import {
 } from './support.js'
 
 describe('faults of peers and devices', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   before(NEEDS_GUEST, onlyInGuest)
   afterEach(cleanUp)
 

@@ -45,7 +45,7 @@ function limitObjects(device: string, max: number | 'max'): void {
 }
 
 describe('limits of a device', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   before(NEEDS_GUEST, onlyInGuest)
   afterEach(cleanUp)
 

@@ -22,7 +22,7 @@ import {
 } from './support.js'
 
 describe('several devices', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   before(NEEDS_GUEST, onlyInGuest)
   afterEach(cleanUp)
 

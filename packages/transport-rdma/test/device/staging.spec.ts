@@ -39,7 +39,7 @@ function buffersOf(count: number, byteLength: number): Buffer[] {
 }
 
 describe("callers' own buffers", function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   before(NEEDS_GUEST, onlyInGuest)
   afterEach(cleanUp)
 
