@@ -32,10 +32,10 @@ export function isKey(key: Uint8Array): boolean {
 
 /** Of what `isKey`. */
 export function decodeKey(key: Uint8Array): WindowKey {
-  const bytes = Buffer.from(key.buffer, key.byteOffset, key.byteLength)
-  const word = (i: number): number => bytes.readUInt32LE(TOKEN_AT + 4 * i)
+  const view = new DataView(key.buffer, key.byteOffset, key.byteLength)
+  const word = (i: number): number => view.getUint32(TOKEN_AT + 4 * i, true)
   const token = [word(0), word(1), word(2), word(3)] as const
-  return { slot: bytes.readUInt32LE(0), token, name: nameOfKey(key) }
+  return { slot: view.getUint32(0, true), token, name: nameOfKey(key) }
 }
 
 export function nameOfKey(key: Uint8Array): string {
