@@ -7,8 +7,8 @@ describe('the memory of a replay over RDMA', () => {
 
   for (const [availableBytes, lockedBytesMax, nodes, wanted] of [
     [gib(64), unlimited, 2, gib(1)],
-    [mib(1200), unlimited, 2, mib(150)],
-    [mib(1200), unlimited, 4, mib(75)],
+    [mib(1200), unlimited, 2, mib(75)],
+    [mib(1200), unlimited, 4, mib(37)],
     [gib(64), mib(96), 2, mib(64)],
     [mib(8), mib(1), 2, mib(16)],
   ] as const) {

@@ -6,8 +6,11 @@ export const CAPACITY_BYTES = GIB
 const CAPACITY_BYTES_MIN = 16 * MIB
 /** What a transport pins beside the tier of its node. */
 const PINNED_BESIDE_BYTES = 32 * MIB
-/** The part of the available memory that the tiers may pin: programs and the kernel need the rest. */
-const PINNED_SHARE = 0.25
+/**
+ * The part of the available memory that the tiers may pin. Programs and the kernel need the rest, and the first call
+ * waits until a whole tier is pinned, which is slow where memory is small.
+ */
+const PINNED_SHARE = 0.125
 const CAP_IPC_LOCK = 14
 
 /** What the machine lets processes pin. */
