@@ -69,7 +69,7 @@ interface Running {
 /** One-sided READ and WRITE between Regions over pooled TCP lanes. */
 export class TcpTransport implements Transport, Startable {
   readonly scheme = 'tcp'
-  readonly supports = Object.freeze({ revoke: true, remote: true })
+  readonly supports = Object.freeze({ revoke: true, remote: true, sockets: true })
   readonly #options: ResolvedOptions
   readonly #deps: TransportDeps
   readonly #metrics: TransportMetrics

@@ -63,6 +63,11 @@ export interface TransportSupports {
   readonly revoke: boolean
   /** Other processes on other hosts are reachable. */
   readonly remote: boolean
+  /**
+   * Bytes go through sockets, as those of an RPC do: what rides an RPC may be larger than where a transport moves
+   * bytes without the processor, or without the kernel. @defaultValue false
+   */
+  readonly sockets?: boolean
 }
 
 /** Bytes of another process where they lie, to be read and never written: a write ends the process. */

@@ -58,7 +58,8 @@ export interface StoreLimits {
   readonly inflightBytesMax?: number
   /**
    * Objects of one request that have at most so many bytes together travel inside of the RPC instead of by a
-   * transport, which is one round trip instead of two; up to 256 KiB, 0 for never. @defaultValue 256 KiB
+   * transport, which is one round trip instead of two; up to 256 KiB, 0 for never. Four times as much for a get
+   * over TCP beside which this process has no other under way. @defaultValue 256 KiB
    */
   readonly inlineBytesMax?: number
   /** Memory for objects on their way into or out of tiers without addresses. @defaultValue 64 MiB */

@@ -2,7 +2,7 @@ import { isErrorCode, MooncakeError } from '@mooncake-ts/core'
 import type { Clock, CopyPool, Slice, Transport } from '@mooncake-ts/core'
 import type { Neighbours } from '../near/neighbours.js'
 import type { PeerClient } from '../peers/peer-client.js'
-import type { ReadInline } from '../peers/protocol.js'
+import { INLINE_ALONE_BYTES_MAX, INLINE_BYTES_MAX, type ReadInline } from '../peers/protocol.js'
 import { Announcement } from '../transfer/announcement.js'
 import { SliceCursor } from '../transfer/slice-cursor.js'
 import { firstBytes, subSlice } from '../transfer/slices.js'
@@ -46,6 +46,9 @@ export class PeerReads {
   readonly #clock: Clock
   readonly #copyPool: CopyPool
   readonly #inlineBytesMax: number
+  readonly #inlineAloneBytesMax: number
+  /** Reads that peers have been asked for and that have not ended. */
+  #reading = 0
 
   constructor(init: {
     readonly transports: readonly Transport[]
@@ -63,6 +66,10 @@ export class PeerReads {
     this.#clock = init.clock
     this.#copyPool = init.copyPool
     this.#inlineBytesMax = init.inlineBytesMax
+    const onlySockets = init.transports.every(transport => transport.supports.sockets === true)
+    this.#inlineAloneBytesMax = onlySockets
+      ? (init.inlineBytesMax * INLINE_ALONE_BYTES_MAX) / INLINE_BYTES_MAX
+      : init.inlineBytesMax
   }
 
   /**
@@ -95,8 +102,15 @@ export class PeerReads {
     bytes: number,
     options: PeerCallOptions,
   ): Promise<ReadOutcome[]> {
-    if (bytes <= this.#inlineBytesMax) return await this.#inline(peer, tasks, options)
-    return await this.#byTransport(peer, tasks, options)
+    const isAlone = this.#reading === 0
+    this.#reading++
+    try {
+      return bytes <= (isAlone ? this.#inlineAloneBytesMax : this.#inlineBytesMax)
+        ? await this.#inline(peer, tasks, options)
+        : await this.#byTransport(peer, tasks, options)
+    } finally {
+      this.#reading--
+    }
   }
 
   async #inline(

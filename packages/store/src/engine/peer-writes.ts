@@ -1,5 +1,6 @@
 import { hasCode, type CopyPool, type RpcCallOptions, type Slice, type Transport } from '@mooncake-ts/core'
 import type { PeerClient } from '../peers/peer-client.js'
+import { INLINE_BYTES_MAX } from '../peers/protocol.js'
 import type { WireRegion, WriteInline, WriteItemSpec } from '../peers/protocol.js'
 import { addOps } from '../peers/remote-reader.js'
 import type { WriteTerms } from '../peers/remote-writer.js'
@@ -32,7 +33,7 @@ export class PeerWrites {
   readonly #submitter: TransferSubmitter
   readonly #copyPool: CopyPool
   readonly #inlineBytesMax: number
-  readonly #buffers = new SendBuffers()
+  readonly #buffers = new SendBuffers(INLINE_BYTES_MAX)
 
   constructor(init: {
     readonly transports: readonly Transport[]

@@ -1,6 +1,6 @@
 import type { CopyPool, RpcContext, Slice } from '@mooncake-ts/core'
 import type { Lease, TieredBackend } from '../local/tiered-backend.js'
-import { INLINE_BYTES_MAX, type ReadInline } from './protocol.js'
+import { INLINE_ALONE_BYTES_MAX, type ReadInline } from './protocol.js'
 import { SendBuffers } from './send-buffers.js'
 
 type Request = ReturnType<typeof ReadInline.parseRequest>
@@ -12,7 +12,7 @@ type Response = ReturnType<typeof ReadInline.parseResponse>
 export class InlineReader {
   readonly #backend: TieredBackend
   readonly #copyPool: CopyPool
-  readonly #buffers = new SendBuffers()
+  readonly #buffers = new SendBuffers(INLINE_ALONE_BYTES_MAX)
 
   constructor(backend: TieredBackend, copyPool: CopyPool) {
     this.#backend = backend
@@ -35,7 +35,7 @@ export class InlineReader {
         if (code != null) {
           response.failed.push(position)
           response.codes.push(code)
-        } else if (lease?.slice == null || bytes + byteLength > INLINE_BYTES_MAX) {
+        } else if (lease?.slice == null || bytes + byteLength > INLINE_ALONE_BYTES_MAX) {
           response.postponed.push(position)
         } else {
           slices.push(lease.slice)

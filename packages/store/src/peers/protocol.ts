@@ -5,8 +5,13 @@ export const BATCH_KEYS_MAX = 65_536
 /** UTF-8 bytes; the schema bounds UTF-16 units, the engine's own check is exact. */
 export const KEY_BYTES_MAX = 4096
 
-/** What one answer may have attached. Beyond, the copies cost more than a transport's round trip. */
+/** What a message may have attached. Beyond, the copies cost more than a transport's round trip. */
 export const INLINE_BYTES_MAX = 256 * 1024
+/**
+ * What an answer may have attached to a reader that reads nothing else just now: one message is quicker than
+ * four, as long as the copies on the JavaScript threads hold up nobody.
+ */
+export const INLINE_ALONE_BYTES_MAX = 4 * INLINE_BYTES_MAX
 
 /** Slices of one value or destination. */
 export const PARTS_MAX = 1024

@@ -1,5 +1,3 @@
-import { INLINE_BYTES_MAX } from './protocol.js'
-
 /** Buffers that are kept when nobody uses them. */
 const KEPT_MAX = 8
 /** Smaller ones come from the pool of Node itself. */
@@ -11,14 +9,19 @@ const POOLED_BYTES_MIN = 16 * 1024
  */
 export class SendBuffers {
   readonly #free: Buffer[] = []
+  readonly #bytesMax: number
 
-  /** Of at least that many bytes, which are at most INLINE_BYTES_MAX. */
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  /** Of at least that many bytes, which are at most `bytesMax`. */
   take(byteLength: number): Buffer {
     if (byteLength < POOLED_BYTES_MIN) return Buffer.allocUnsafe(byteLength)
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(INLINE_BYTES_MAX)
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#bytesMax)
   }
 
   giveBack(buffer: Buffer): void {
-    if (buffer.byteLength === INLINE_BYTES_MAX && this.#free.length < KEPT_MAX) this.#free.push(buffer)
+    if (buffer.byteLength === this.#bytesMax && this.#free.length < KEPT_MAX) this.#free.push(buffer)
   }
 }

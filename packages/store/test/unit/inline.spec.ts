@@ -3,20 +3,21 @@ import fc from 'fast-check'
 import { GenerationClock, MooncakeError, silentLogger, systemClock } from '@mooncake-ts/core'
 import type { CopyPool, Directory, IncomingAttachment, RpcCallOptions, Slice } from '@mooncake-ts/core'
 import { createCopyPool, createRegion, sliceOf, wrapBuffer } from '@mooncake-ts/memory'
-import { rejectsWith } from '@mooncake-ts/testkit'
+import { rejectsWith, until } from '@mooncake-ts/testkit'
 import { PeerReads } from '../../dist/engine/peer-reads.js'
 import { KeyLocks } from '../../dist/local/key-locks.js'
 import { Neighbours } from '../../dist/near/neighbours.js'
 import { Committer } from '../../dist/peers/committer.js'
 import { InlineWriter } from '../../dist/peers/inline-writer.js'
 import type { PeerClient } from '../../dist/peers/peer-client.js'
-import type { ReadInline } from '../../dist/peers/protocol.js'
+import { InlineReader } from '../../dist/peers/inline-reader.js'
+import { INLINE_ALONE_BYTES_MAX, INLINE_BYTES_MAX, type ReadInline } from '../../dist/peers/protocol.js'
 import { Unannounced } from '../../dist/peers/unannounced.js'
 import { WritesInFlight } from '../../dist/peers/writes-in-flight.js'
 import { RouteNotifier } from '../../dist/routes/route-notifier.js'
 import { SliceCursor, type Gap } from '../../dist/transfer/slice-cursor.js'
 import type { TransferSubmitter } from '../../dist/transfer/submitter.js'
-import { Harness } from '../local/support/harness.js'
+import { Harness, metaOf } from '../local/support/harness.js'
 
 type Answer = ReturnType<typeof ReadInline.parseResponse>
 
@@ -64,6 +65,71 @@ describe('what comes inside of an RPC', () => {
       ),
     )
     region.close()
+  })
+
+  it('is up to a megabyte for who reads nothing else, and also while others read what it was', async () => {
+    const region = createRegion({ byteLength: 2 ** 21 })
+    const went: string[] = []
+    const waiting: Array<() => void> = []
+    const turn = (way: string) =>
+      new Promise<void>(resolve => {
+        went.push(way)
+        waiting.push(resolve)
+      })
+    const peer = {
+      readInline: async () => {
+        await turn('inside')
+        return { byteLengths: [0], failed: [], codes: [], postponed: [] }
+      },
+      pinKeys: async () => {
+        await turn('by transport')
+        return [{ code: 'ERR_OBJECT_NOT_FOUND', byteLength: 0 }]
+      },
+    } as unknown as PeerClient
+    const reads = new PeerReads({
+      transports: [],
+      submitter: { submit: () => Promise.resolve() } as unknown as TransferSubmitter,
+      neighbours: new Neighbours(systemClock, []),
+      clock: systemClock,
+      copyPool,
+      direction: 'forward',
+      inlineBytesMax: INLINE_BYTES_MAX,
+    })
+    const options = { signal: new AbortController().signal, deadlineMs: 1000 }
+    const begin = async (bytes: number) => {
+      const tasks = [{ key: 'k', target: sliceOf(region, 0, bytes) }]
+      const read = reads.read(peer, tasks, bytes, options)
+      await until(() => waiting.length > 0)
+      return { read, end: waiting.pop()! }
+    }
+    const first = await begin(INLINE_ALONE_BYTES_MAX)
+    const second = await begin(INLINE_BYTES_MAX + 1)
+    const small = await begin(INLINE_BYTES_MAX)
+    for (const { read, end } of [first, second, small]) {
+      end()
+      await read
+    }
+    const alone = await begin(INLINE_ALONE_BYTES_MAX + 1)
+    alone.end()
+    await alone.read
+    expect(went).to.deep.equal(['inside', 'by transport', 'inside', 'by transport'])
+    region.close()
+  })
+
+  it('is attached up to a megabyte, and postponed beyond', async () => {
+    await using harness = Harness.dram(2 ** 21)
+    for (const [key, byteLength] of [
+      ['most', INLINE_ALONE_BYTES_MAX],
+      ['more', 1],
+    ] as const)
+      await harness.backend.commit(harness.space(byteLength), metaOf(key, byteLength), 'put')
+    const reader = new InlineReader(harness.backend, copyPool)
+    let attachedBytes = 0
+    const capacities = [INLINE_ALONE_BYTES_MAX, 1]
+    const answer = reader.serve({ keys: ['most', 'more'], capacities }, bytes => {
+      attachedBytes = bytes.byteLength
+    })
+    expect([attachedBytes, answer.postponed]).to.deep.equal([INLINE_ALONE_BYTES_MAX, [1]])
   })
 
   describe('from a peer that lies', () => {
