@@ -11,10 +11,16 @@ describe('RouteArena', () => {
     arena.setObject(reference, number * 1e10, number + 0.5)
     return reference
   }
-  const visited = (arena: RouteArena, step: number): number[] => {
+  /** @param states by segment: only those of state 1 */
+  const visited = (arena: RouteArena, step: number, states?: Uint8Array): number[] => {
     const references: number[] = []
-    for (let next = 0; next < arena.end;)
-      next = arena.visit(next, step, reference => references.push(reference))
+    const visit = (reference: number): void => {
+      references.push(reference)
+    }
+    for (let next = 0; next < arena.end;) {
+      next =
+        states == null ? arena.visit(next, step, visit) : arena.visitSegments(next, step, states, 1, visit)
+    }
     return references
   }
 
@@ -51,6 +57,11 @@ describe('RouteArena', () => {
         }
         const references = [...model.values()].map(({ reference }) => reference)
         for (const size of [1, 3, 1000]) expect(visited(arena, size)).to.have.members(references)
+        const states = Uint8Array.from(steps, (_, number) => number % 3)
+        const inState = [...model.values()].filter(({ number }) => number % 3 === 1)
+        for (const size of [1, 3, 1000]) {
+          expect(visited(arena, size, states)).to.have.members(inState.map(({ reference }) => reference))
+        }
       }),
     )
   })
@@ -61,6 +72,8 @@ describe('RouteArena', () => {
     const references = keys.map((key, i) => put(arena, key, i))
     for (const [i, reference] of references.entries()) expect(arena.key(reference)).to.equal(keys[i])
     expect(visited(arena, 100)).to.deep.equal(references)
+    const states = new Uint8Array(keys.length).fill(1)
+    for (const step of [1, 100]) expect(visited(arena, step, states)).to.deep.equal(references)
   })
 
   it('gives the place of a key to the next of its length', () => {

@@ -2,6 +2,7 @@ import type { KeyProbe } from './key-probe.js'
 
 /** A reference counts cells, so that 32 bits reach 32 GiB. */
 const CELL_BYTES = 8
+const CELL_SHIFT = Math.log2(CELL_BYTES)
 const WORDS_PER_CELL = 2
 /** Large, so that the descriptions of all chunks stay in the processor's cache; untouched pages cost nothing. */
 const CHUNK_BYTES = 2 ** 23
@@ -173,6 +174,38 @@ export class RouteArena {
       const next = reference + cellsOf(length & LENGTH_MASK)
       if ((length & FREE) === 0) visit(reference)
       reference = next
+    }
+    return reference
+  }
+
+  /**
+   * As `visit`, for the entries whose segment has this state and no others: with what is in a chunk at hand, because
+   * the loss of a node goes through all entries for the sake of a few.
+   */
+  visitSegments(
+    from: number,
+    entriesMax: number,
+    states: Uint8Array,
+    state: number,
+    visit: (reference: number) => void,
+  ): number {
+    let reference = from
+    for (let left = entriesMax; left > 0 && reference < this.#end;) {
+      const { words } = this.#chunkOf(reference)
+      const first = reference - (reference & CELL_MASK)
+      const cellsEnd = Math.min(CELLS_PER_CHUNK, this.#end - first)
+      let cell = reference & CELL_MASK
+      for (; left > 0 && cell < cellsEnd; left--) {
+        const word = cell * WORDS_PER_CELL
+        const length = words[word + KEY_BYTES]!
+        if (length === REST) {
+          cell = CELLS_PER_CHUNK
+          break
+        }
+        if ((length & FREE) === 0 && states[words[word + SEGMENT]!] === state) visit(first + cell)
+        cell += (HEADER_BYTES + (length & LENGTH_MASK) + CELL_BYTES - 1) >> CELL_SHIFT
+      }
+      reference = first + cell
     }
     return reference
   }

@@ -88,6 +88,7 @@ export class RouteEntries {
    */
   dropReplicas(reference: number, drop: (segment: number, stamp: number) => boolean): number {
     const extras = this.#extrasOf(reference)
+    if (extras.length === 0) return this.#dropOnly(reference, drop)
     const kept = extras.filter(extra => !drop(extra.segment, extra.stamp))
     const gone = extras.filter(extra => !kept.includes(extra)).map(extra => extra.segment)
     const first = this.arena.segment(reference)
@@ -101,8 +102,29 @@ export class RouteEntries {
     return gone.length
   }
 
+  /**
+   * Visits, as `RouteArena.visit`, the entries with a replica in a segment of this state. The visitor must not free
+   * what it visits.
+   */
+  visitState(from: number, entriesMax: number, state: number, visit: (reference: number) => void): number {
+    if (this.#extrasCount === 0) {
+      return this.arena.visitSegments(from, entriesMax, this.#index.states, state, visit)
+    }
+    return this.arena.visit(from, entriesMax, reference => {
+      if (this.hasState(reference, state)) visit(reference)
+    })
+  }
+
   isEmpty(reference: number): boolean {
     return this.arena.segment(reference) === NO_SEGMENT
+  }
+
+  #dropOnly(reference: number, drop: (segment: number, stamp: number) => boolean): number {
+    const segment = this.arena.segment(reference)
+    if (!drop(segment, this.arena.stamp(reference))) return 0
+    this.arena.setPlace(reference, NO_SEGMENT, 0)
+    this.#index.countReplica(segment, -1)
+    return 1
   }
 
   #setExtras(reference: number, extras: readonly ExtraReplica[]): void {

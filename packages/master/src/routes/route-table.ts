@@ -45,6 +45,9 @@ export class RouteTable {
   readonly #shards: readonly KeyIndex[]
   readonly #probe = new KeyProbe()
   readonly #ownersPerKeyMax: number
+  /** Of `hasMany`, used again. */
+  #hashes = new Uint32Array(0)
+  #references = new Uint32Array(0)
   #keyCount = 0
   /** What `hasMany` has read in advance. Nobody needs it, but what nobody could see would not be read. */
   touched = 0
@@ -78,19 +81,27 @@ export class RouteTable {
    * @param present gets a bit for each key, the lowest of a byte first
    */
   hasMany(keys: Uint8Array, lengths: ArrayLike<number>, present: Uint8Array): void {
-    const bytes = viewOf(keys)
-    const hashes = hashesOf(bytes, lengths)
-    for (const hash of hashes) this.#touch(hash)
-    const references = hashes.map(hash => this.#shardOf(hash).first(hash))
-    for (const reference of references)
-      if (reference !== ABSENT) this.touched ^= this.#entries.arena.touch(reference)
+    const count = lengths.length
+    this.#reserve(count)
+    const [bytes, hashes, references] = [viewOf(keys), this.#hashes, this.#references]
+    for (let i = 0, start = 0; i < count; i++) {
+      const end = start + lengths[i]!
+      hashes[i] = hashOf(bytes, start, end)
+      start = end
+    }
+    for (let i = 0; i < count; i++) this.#touch(hashes[i]!)
+    for (let i = 0; i < count; i++) references[i] = this.#shardOf(hashes[i]!).first(hashes[i]!)
+    const { arena } = this.#entries
+    for (let i = 0; i < count; i++) {
+      if (references[i] !== ABSENT) this.touched ^= arena.touch(references[i]!)
+    }
     const probe = this.#probe
-    for (let i = 0, start = 0; i < hashes.length; i++) {
+    for (let i = 0, start = 0; i < count; i++) {
       const end = start + lengths[i]!
       const reference = references[i]!
       if (reference !== ABSENT) {
         probe.set(bytes, start, end, hashes[i]!)
-        const same = this.#entries.arena.holds(reference, probe)
+        const same = arena.holds(reference, probe)
         // Another key may have the same hash: then it is looked for again, one by one.
         const isThere = same ? this.#entries.hasState(reference, VISIBLE) : this.has(probe)
         if (isThere) present[i >> 3]! |= 1 << (i & 7)
@@ -204,17 +215,15 @@ export class RouteTable {
     const isDead = (segment: number): boolean => this.segments.states[segment] === DEAD
     const dying: number[] = []
     while (this.segments.hasDying()) {
-      await this.scan(
-        reference => {
-          if (this.#entries.hasState(reference, DEAD)) dying.push(reference)
-        },
-        () => {
-          // Read in advance, as in `hasMany`: most of the time of a removal is a miss of the cache.
-          for (const reference of dying) this.#touch(this.#entries.arena.hash(reference))
-          for (const reference of dying.splice(0)) this.dropReplicas(reference, isDead)
-          return this.segments.hasDying()
-        },
-      )
+      const { arena } = this.#entries
+      const { era } = arena
+      for (let next = 0; next < arena.end && arena.era === era && this.segments.hasDying();) {
+        next = this.#entries.visitState(next, SLICE_ENTRIES, DEAD, reference => dying.push(reference))
+        // Read in advance, as in `hasMany`: most of the time of a removal is a miss of the cache.
+        for (const reference of dying) this.#touch(arena.hash(reference))
+        for (const reference of dying.splice(0)) this.dropReplicas(reference, isDead)
+        await setImmediate()
+      }
     }
   }
 
@@ -298,6 +307,12 @@ export class RouteTable {
     this.touched ^= this.#shardOf(hash).touch(hash)
   }
 
+  #reserve(count: number): void {
+    if (this.#hashes.length >= count) return
+    this.#hashes = new Uint32Array(count)
+    this.#references = new Uint32Array(count)
+  }
+
   /** Good until the next call. */
   #probeOf(key: string | KeyProbe): KeyProbe {
     return typeof key === 'string' ? this.#probe.ofText(key) : key
@@ -307,14 +322,4 @@ export class RouteTable {
   #shardOf(hash: number): KeyIndex {
     return this.#shards[Math.floor((hash * this.#shards.length) / 2 ** 32)]!
   }
-}
-
-function hashesOf(bytes: DataView, lengths: ArrayLike<number>): Uint32Array {
-  const hashes = new Uint32Array(lengths.length)
-  for (let i = 0, start = 0; i < hashes.length; i++) {
-    const end = start + lengths[i]!
-    hashes[i] = hashOf(bytes, start, end)
-    start = end
-  }
-  return hashes
 }
