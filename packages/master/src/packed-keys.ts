@@ -3,6 +3,7 @@ import { Type, type Static } from '@mooncake-ts/rpc'
 import { BATCH_KEYS_MAX, KEY_BYTES_MAX } from './limits.js'
 
 const LENGTH_BYTES = 2
+const NONE = new Uint16Array(0)
 
 /**
  * Many keys in two byte strings: for 128 keys neither side makes 128 strings of them, and the master looks
@@ -32,11 +33,13 @@ export function packKeys(keys: readonly string[]): PackedKeys {
 
 /**
  * The lengths of keys that come from outside.
+ * @param into used again where it is large enough: a new array for each request lies outside of V8's heap, and makes
+ * it collect all
  * @throws ERR_INVALID_PARAMS where they do not fit the bytes, or a key is too long or empty
  */
-export function unpackLengths({ bytes, lengths }: PackedKeys): Uint16Array {
+export function unpackLengths({ bytes, lengths }: PackedKeys, into = NONE): Uint16Array {
   const count = Math.ceil(lengths.byteLength / LENGTH_BYTES)
-  const unpacked = new Uint16Array(count)
+  const unpacked = into.length < count ? new Uint16Array(count) : into.subarray(0, count)
   let total = lengths.byteLength % LENGTH_BYTES === 0 ? 0 : Infinity
   for (let i = 0; i < count; i++) {
     const length = lengths[i * LENGTH_BYTES]! | (lengths[i * LENGTH_BYTES + 1]! << 8)

@@ -46,6 +46,7 @@ export interface RpcContext {
   attach(bytes: Uint8Array, onSent?: () => void): void
 }
 
+/** Bytes in a request are for as long as it is served: who keeps a few of them keeps all that came with them. */
 export type RpcHandler<Request, Response> = (
   request: Request,
   context: RpcContext,

@@ -1,5 +1,6 @@
 import { MooncakeError, type RpcHandler, type RpcMethod, type RpcService } from '@mooncake-ts/core'
 import type { BatchOp, Op } from '../metrics/op-metrics.js'
+import { BATCH_KEYS_MAX } from '../limits.js'
 import { bitmapOf, unpackLengths } from '../packed-keys.js'
 import {
   ADD_OK,
@@ -79,9 +80,10 @@ function handleMembers(rpc: RpcService, master: MasterService): Disposable[] {
 function handleKeys(rpc: RpcService, master: MasterService): Disposable[] {
   const { table, members, ops } = master
   const counted = counter(rpc, master)
+  const scratch = new Uint16Array(BATCH_KEYS_MAX)
   return [
     rpc.handle(Exists, keys => {
-      const lengths = unpackLengths(keys)
+      const lengths = unpackLengths(keys, scratch)
       const present = bitmapOf(lengths.length)
       table.hasMany(keys.bytes, lengths, present)
       ops.batch('exist_key', lengths.length, 0)

@@ -3,7 +3,7 @@ import { asMooncakeError, MooncakeError } from '@mooncake-ts/core'
 import type { Outcome } from '../metrics.js'
 import { DEADLINE_DEFAULT_MS, DEADLINE_MAX_MS } from '../options.js'
 import type { Surroundings } from '../surroundings.js'
-import { decodeBody, encodeEmptyFrame, encodeFrame, encodeMessage } from '../wire/codec.js'
+import { decodeLent, encodeEmptyFrame, encodeFrame, encodeMessage } from '../wire/codec.js'
 import { FrameKind, type Frame } from '../wire/frame.js'
 import { Link, type LinkHandler } from '../wire/link.js'
 import { failureOf } from '../wire/messages.js'
@@ -183,7 +183,7 @@ export class InboundConnection implements LinkHandler {
 
 /** More elements than we know come from a newer peer. @throws ERR_PROTOCOL */
 function decodeRequest(frameBody: Buffer): [name: string, traceId: string, body: unknown] {
-  const value = decodeBody(frameBody)
+  const value = decodeLent(frameBody)
   if (Array.isArray(value) && typeof value[0] === 'string' && typeof value[1] === 'string') {
     return [value[0], value[1], value[2]]
   }
