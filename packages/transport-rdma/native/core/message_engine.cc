@@ -14,12 +14,13 @@ std::unique_ptr<MessageEngine> MessageEngine::open(std::shared_ptr<const Verbs> 
 }
 
 MessageEngine::MessageEngine(std::unique_ptr<Device> device, const StreamOptions &streams, std::function<void()> ring)
-    : device_(std::move(device)), options_(streams), outbox_(std::move(ring)), thread_(*device_, outbox_, connector_) {}
+    : device_(std::move(device)), options_(streams), outbox_(std::move(ring)), thread_(*device_, outbox_, keeper_) {}
 
 MessageEngine::~MessageEngine() {
   // What is being created joins the thread before that ends.
   thread_.stop();
   connector_.finish();
+  keeper_.finish();
   streams_.clear();
 }
 

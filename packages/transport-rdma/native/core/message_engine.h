@@ -50,7 +50,9 @@ private:
   Outbox outbox_;
   uint32_t nextSerial_ = 1;
   std::unordered_map<uint32_t, Stream> streams_;
-  // In this order: the message thread uses the connector to its end.
+  // In this order: the message thread uses the keeper to its end. An end does not wait behind a connect, which may take
+  // a second.
+  TaskThread keeper_;
   TaskThread connector_;
   MessageThread thread_;
 };

@@ -65,10 +65,12 @@ int MessageStream::create(std::string &what) {
 }
 
 int MessageStream::connect(const ConnectionInfo &to, const PortState &port, std::string &what) {
+  const std::lock_guard lock(changing_);
   return connectQueuePair(device_, pair_.qp, pair_.firstSequence, to.queuePairs[0], to, port, what);
 }
 
 void MessageStream::destroy() {
+  const std::lock_guard lock(changing_);
   destroyQueuePair(device_, pair_.qp);
   if (mr_ != nullptr) device_.deregister(mr_);
   mr_ = nullptr;

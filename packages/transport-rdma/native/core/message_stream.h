@@ -49,7 +49,7 @@ public:
   MessageStream &operator=(const MessageStream &) = delete;
   ~MessageStream();
 
-  // ---- the connector's
+  // ---- the connector's and the keeper's
   // Queue pair, memory, and every receive posted. 0 or an errno, with what failed in `what`.
   int create(std::string &what);
   int connect(const ConnectionInfo &to, const PortState &port, std::string &what);
@@ -88,6 +88,8 @@ private:
 
   Device &device_;
   const StreamOptions options_;
+  // Against being connected while it is destroyed.
+  std::mutex changing_;
   CreatedQueuePair pair_;
   uint8_t *memory_ = nullptr;
   ibv_mr *mr_ = nullptr;

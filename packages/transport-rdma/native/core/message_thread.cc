@@ -33,7 +33,8 @@ void MessageThread::connected(Stream stream, const StreamInfo &peer, bool first)
     stream->credits_.open(slots);
     stream->peerSlotBytes_ = slotBytes;
     stream->state_ = StreamState::connected;
-    if (first) sendEmpty(*stream, MessageKind::first);
+    if (dead_) breakDown(*stream, IBV_WC_FATAL_ERR);
+    else if (first) sendEmpty(*stream, MessageKind::first);
     touch(*stream);
   });
 }
@@ -153,7 +154,9 @@ void MessageThread::serve(MessageStream &stream) {
   }
   stream.credits_.free(static_cast<uint32_t>(freed.size()));
   while (sendBytes(stream)) continue;
-  if (stream.state_ == StreamState::connected && stream.credits_.mustTell()) sendEmpty(stream, MessageKind::credits);
+  // A peer that has finished needs none, and may be gone.
+  const bool useful = stream.state_ == StreamState::connected && !stream.ended_;
+  if (useful && stream.credits_.mustTell()) sendEmpty(stream, MessageKind::credits);
 }
 
 // The next messages of what was written, as one list. True where there may be more.
@@ -212,6 +215,8 @@ bool MessageThread::give(MessageStream &stream, ibv_send_wr *first, uint32_t cou
   for (const ibv_send_wr *each = first; each != nullptr && each != bad; each = each->next) given++;
   for (uint32_t i = given; i < count; i++) stream.inFlight_.pop_back();
   breakDown(stream, IBV_WC_LOC_QP_OP_ERR);
+  // What was given asks for no completion: one behind it, on a queue pair that fails everything, tells of its end.
+  if (given > 0) sendEmpty(stream, MessageKind::credits);
   return false;
 }
 
@@ -246,7 +251,7 @@ void MessageThread::breakDown(MessageStream &stream, int32_t status) {
 void MessageThread::destroy(MessageStream &stream) {
   stream.state_ = StreamState::destroying;
   draining_--;
-  connector_.post([this, shared = streams_[stream.serial]] {
+  keeper_.post([this, shared = streams_[stream.serial]] {
     shared->destroy();
     enqueue([this, shared] { settle(*shared); });
   });

@@ -8,14 +8,14 @@
 
 namespace mooncake::rdma {
 
-// The thread of a device that sends and receives the messages of its streams. What changes queue pairs slowly runs on
-// `connector`. A stream that breaks is brought to rest and destroyed before that is reported (I3).
+// The thread of a device that sends and receives the messages of its streams. What is slow, destroying queue pairs, runs
+// on `keeper`. A stream that breaks is brought to rest and destroyed before that is reported (I3).
 class MessageThread final : public DeviceThread {
 public:
   using Stream = std::shared_ptr<MessageStream>;
 
-  MessageThread(Device &device, Outbox &outbox, TaskThread &connector)
-      : DeviceThread(device, outbox), connector_(connector) {}
+  MessageThread(Device &device, Outbox &outbox, TaskThread &keeper)
+      : DeviceThread(device, outbox), keeper_(keeper) {}
   ~MessageThread() override { stop(); }
 
   // Any thread. `ready` runs on the message thread once the stream's completions are understood.
@@ -53,7 +53,7 @@ private:
   void destroy(MessageStream &stream);
   void settle(MessageStream &stream);
 
-  TaskThread &connector_;
+  TaskThread &keeper_;
   // By serial.
   std::unordered_map<uint32_t, Stream> streams_;
   // Serials of those that may have something to send.

@@ -17,6 +17,9 @@ struct FakeProvider::Pair : ibv_qp {
   // Begun, not ended.
   std::deque<uint64_t> sent;
   std::deque<uint64_t> received;
+  // Where what is received goes, in the same order; nothing for those that take no bytes.
+  std::deque<ibv_sge> places;
+  uint32_t peer = 0;
 };
 
 namespace {
@@ -146,6 +149,7 @@ struct FakeProvider::Table {
       provider.counts_.connecting++;
       provider.changed_.wait(lock, [&provider] { return !provider.connectsHeld_; });
       provider.counts_.connecting--;
+      static_cast<Pair &>(*qp).peer = attributes->dest_qp_num;
     }
     qp->state = attributes->qp_state;
     if (qp->state == IBV_QPS_ERR) provider.flush(static_cast<Pair &>(*qp));
@@ -165,7 +169,10 @@ struct FakeProvider::Table {
   static int postReceive(ibv_qp *qp, ibv_recv_wr *request, ibv_recv_wr **) {
     FakeProvider &provider = of(qp->context);
     const std::lock_guard lock(provider.mutex_);
-    static_cast<Pair &>(*qp).received.push_back(request->wr_id);
+    auto &pair = static_cast<Pair &>(*qp);
+    pair.received.push_back(request->wr_id);
+    pair.places.push_back(request->num_sge > 0 ? request->sg_list[0] : ibv_sge{});
+    if (pair.state == IBV_QPS_ERR) provider.flush(pair);
     return 0;
   }
 
@@ -338,7 +345,12 @@ int FakeProvider::post(Pair &pair, ibv_send_wr *first, ibv_send_wr **bad) {
     }
     if (refuseAfter_ > 0) refuseAfter_--;
     if (pair.state == IBV_QPS_ERR || withheld_) pair.sent.push_back(each->wr_id);
-    else {
+    else if (each->opcode == IBV_WR_SEND_WITH_IMM) {
+      const bool taken = send(pair, *each);
+      if (!taken || (each->send_flags & IBV_SEND_SIGNALED) != 0) {
+        finish(each->wr_id, taken ? IBV_WC_SUCCESS : IBV_WC_RNR_RETRY_EXC_ERR);
+      }
+    } else {
       auto *here = reinterpret_cast<uint8_t *>(each->sg_list->addr);
       auto *there = reinterpret_cast<uint8_t *>(each->wr.rdma.remote_addr);
       if (each->opcode == IBV_WR_RDMA_READ) std::memcpy(here, there, each->sg_list->length);
@@ -350,12 +362,35 @@ int FakeProvider::post(Pair &pair, ibv_send_wr *first, ibv_send_wr **bad) {
   return 0;
 }
 
+// False where the peer has no receive.
+bool FakeProvider::send(Pair &pair, const ibv_send_wr &request) {
+  const auto found = pairs_.find(pair.peer);
+  if (found == pairs_.end() || found->second->received.empty()) return false;
+  Pair &peer = *found->second;
+  ibv_wc completion{};
+  completion.wr_id = peer.received.front();
+  completion.opcode = IBV_WC_RECV;
+  completion.wc_flags = IBV_WC_WITH_IMM;
+  completion.imm_data = request.imm_data;
+  if (request.num_sge > 0) {
+    completion.byte_len = request.sg_list->length;
+    std::memcpy(reinterpret_cast<void *>(peer.places.front().addr), reinterpret_cast<void *>(request.sg_list->addr),
+                completion.byte_len);
+  }
+  peer.received.pop_front();
+  peer.places.pop_front();
+  completions_.push_back(completion);
+  ring();
+  return true;
+}
+
 void FakeProvider::flush(Pair &pair) {
   if (flushesKept_) return;
   for (std::deque<uint64_t> *ids : {&pair.sent, &pair.received}) {
     for (const uint64_t id : *ids) finish(id, IBV_WC_WR_FLUSH_ERR);
     ids->clear();
   }
+  pair.places.clear();
 }
 
 } // namespace mooncake::rdma::test

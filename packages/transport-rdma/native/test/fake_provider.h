@@ -69,6 +69,7 @@ private:
   void finish(uint64_t id, ibv_wc_status status);
   int post(Pair &pair, ibv_send_wr *first, ibv_send_wr **bad);
   void flush(Pair &pair);
+  bool send(Pair &pair, const ibv_send_wr &request);
 
   std::shared_ptr<const Verbs> verbs_;
   std::mutex mutex_;

@@ -1,16 +1,25 @@
-// The parts of message streams that need no device.
+// The parts of message streams that need no device, and what happens to streams when a made-up device goes wrong.
+#include <chrono>
+#include <condition_variable>
 #include <deque>
+#include <map>
 #include <random>
 #include <vector>
 
 #include "../core/byte_ring.h"
 #include "../core/credit_ledger.h"
-#include "../core/message_stream.h"
+#include "../core/message_engine.h"
 #include "check.h"
+#include "fake_provider.h"
 
 using namespace mooncake::rdma;
+using mooncake::rdma::test::FakeProvider;
 
 namespace {
+
+constexpr auto kDeadline = std::chrono::seconds(30);
+constexpr uint32_t kAsking = 1;
+constexpr uint32_t kAnswering = 2;
 
 struct Message {
   bool withBytes;
@@ -169,9 +178,213 @@ void testStreamInfo() {
   }
 }
 
+// A device, what it has said so far, and the two ends of a stream.
+class Streams {
+public:
+  Streams() {
+    DeviceOptions options{};
+    options.name = FakeProvider::kName;
+    options.port = 1;
+    options.gidIndex = -1;
+    options.mtuMax = IBV_MTU_4096;
+    options.completionsMax = 1024;
+    options.spinNsMax = 20'000;
+    std::string problem;
+    const auto ring = [this] {
+      const std::lock_guard lock(mutex_);
+      rung_ = true;
+      changed_.notify_one();
+    };
+    engine_ = MessageEngine::open(provider.verbs(), options, {.slots = 4, .slotBytes = 64, .sendBytes = 256}, ring, problem);
+    CHECK(engine_ != nullptr);
+  }
+
+  ~Streams() {
+    engine_.reset();
+    const FakeProvider::Counts left = provider.counts();
+    CHECK(left.queuePairs == 0 && left.memoryRegions == 0);
+  }
+
+  MessageEngine &engine() { return *engine_; }
+
+  template <typename Condition> bool until(Condition condition) {
+    const auto deadline = std::chrono::steady_clock::now() + kDeadline;
+    for (;;) {
+      std::vector<Completion> news;
+      std::vector<Event> events;
+      engine_->outbox().take(news, events);
+      for (Event &event : events) said_[{event.kind, event.subject}] = std::move(event);
+      if (condition()) return true;
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      // What the made-up device does rings no bell.
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, std::chrono::milliseconds(10), [this] { return rung_; });
+      rung_ = false;
+    }
+  }
+
+  const Event *said(EventKind kind, uint32_t subject) const {
+    const auto found = said_.find({kind, subject});
+    return found == said_.end() ? nullptr : &found->second;
+  }
+
+  StreamInfo create(uint32_t id) {
+    engine_->create(id);
+    CHECK(until([&] { return said(EventKind::created, id) != nullptr; }));
+    const Event &event = *said(EventKind::created, id);
+    CHECK(event.status == 0);
+    const auto info = StreamInfo::decode(event.bytes.data(), event.bytes.size());
+    CHECK(info.has_value());
+    return *info;
+  }
+
+  void connect() {
+    const StreamInfo asking = create(kAsking), answering = create(kAnswering);
+    engine_->connect(kAnswering, asking, false);
+    CHECK(until([&] { return said(EventKind::connected, kAnswering) != nullptr; }));
+    CHECK(said(EventKind::connected, kAnswering)->status == 0);
+    engine_->connect(kAsking, answering, true);
+    CHECK(until([&] { return said(EventKind::connected, kAsking) != nullptr; }));
+  }
+
+  void closed(uint32_t id, int32_t status) {
+    CHECK(until([&] { return said(EventKind::closed, id) != nullptr; }));
+    CHECK(said(EventKind::closed, id)->status == status);
+  }
+
+  FakeProvider provider;
+
+private:
+  std::unique_ptr<MessageEngine> engine_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool rung_ = false;
+  std::map<std::pair<EventKind, uint32_t>, Event> said_;
+};
+
+// Both ends write all the time and read in small pieces; whoever is told nothing would wait for ever.
+void testBytes() {
+  Streams streams;
+  streams.connect();
+  constexpr size_t kBytes = 4000;
+  std::vector<uint8_t> bytes(kBytes);
+  for (size_t i = 0; i < kBytes; i++) bytes[i] = static_cast<uint8_t>(i * 7);
+  struct {
+    MessageEngine::Stream stream;
+    size_t written = 0;
+    std::vector<uint8_t> read{};
+  } ends[2] = {{streams.engine().find(kAsking)}, {streams.engine().find(kAnswering)}};
+  const auto work = [&] {
+    bool done = true;
+    for (auto &end : ends) {
+      if (end.written < kBytes) {
+        end.written += end.stream->write(bytes.data() + end.written, kBytes - end.written);
+        if (end.written == kBytes) end.stream->finish();
+        streams.engine().poke(end.stream);
+      }
+      while (end.stream->readableBytes() > 0) {
+        uint8_t piece[50];
+        bool poke = false;
+        const uint64_t taken = end.stream->read(piece, sizeof piece, poke);
+        if (poke) streams.engine().poke(end.stream);
+        end.read.insert(end.read.end(), piece, piece + taken);
+      }
+      done = done && end.stream->ended() && end.stream->finished() && end.read.size() == kBytes;
+    }
+    return done;
+  };
+  CHECK(streams.until(work));
+  for (auto &end : ends) CHECK(end.read == bytes);
+  for (const uint32_t id : {kAsking, kAnswering}) {
+    streams.engine().close(id);
+    streams.closed(id, IBV_WC_WR_FLUSH_ERR);
+  }
+}
+
+// A reader that is held up holds the writer up: what is under way is bounded, and nothing fails.
+void testHeldUp() {
+  Streams streams;
+  streams.connect();
+  const MessageEngine::Stream writer = streams.engine().find(kAsking);
+  const std::vector<uint8_t> bytes(1000);
+  size_t written = 0;
+  const auto full = [&] {
+    written += writer->write(bytes.data(), bytes.size());
+    streams.engine().poke(writer);
+    return written == 4 * 64 + 256;
+  };
+  CHECK(streams.until(full));
+  CHECK(streams.engine().find(kAnswering)->readableBytes() == 4 * 64);
+  CHECK(writer->write(bytes.data(), 1) == 0 && streams.said(EventKind::closed, kAsking) == nullptr);
+}
+
+void testDeadDevice() {
+  Streams streams;
+  streams.connect();
+  streams.provider.keepFlushes(true);
+  streams.provider.raise(IBV_EVENT_DEVICE_FATAL);
+  for (const uint32_t id : {kAsking, kAnswering}) streams.closed(id, IBV_WC_FATAL_ERR);
+  CHECK(streams.said(EventKind::async, IBV_EVENT_DEVICE_FATAL) != nullptr);
+}
+
+// Of a list that is taken in part, the rest was never on its way.
+void testRefusedList() {
+  Streams streams;
+  streams.connect();
+  const auto begun = std::chrono::steady_clock::now();
+  streams.provider.refuseListAfter(1);
+  const MessageEngine::Stream writer = streams.engine().find(kAsking);
+  const std::vector<uint8_t> bytes(200);
+  CHECK(writer->write(bytes.data(), bytes.size()) == bytes.size());
+  streams.engine().poke(writer);
+  streams.closed(kAsking, IBV_WC_LOC_QP_OP_ERR);
+  CHECK(std::chrono::steady_clock::now() - begun < std::chrono::milliseconds(900)); // Not the limit of the drain.
+}
+
+// The peer is gone when the first message goes.
+void testNobodyThere() {
+  Streams streams;
+  const StreamInfo answering = streams.create(kAnswering);
+  streams.create(kAsking);
+  streams.engine().close(kAnswering);
+  streams.closed(kAnswering, IBV_WC_WR_FLUSH_ERR);
+  streams.engine().connect(kAsking, answering, true);
+  streams.closed(kAsking, IBV_WC_RNR_RETRY_EXC_ERR);
+  CHECK(streams.said(EventKind::connected, kAsking) == nullptr);
+}
+
+void testNoRoom() {
+  Streams streams;
+  streams.provider.limitQueuePairs(1);
+  streams.create(kAsking);
+  streams.engine().create(kAnswering);
+  CHECK(streams.until([&] { return streams.said(EventKind::created, kAnswering) != nullptr; }));
+  CHECK(streams.said(EventKind::created, kAnswering)->status == ENOMEM);
+}
+
+// The end of one stream does not wait behind the connect of another, and an engine can end in the middle of both.
+void testEndWhileConnecting() {
+  Streams streams;
+  const StreamInfo answering = streams.create(kAnswering);
+  streams.create(kAsking);
+  streams.provider.holdConnects(true);
+  streams.engine().connect(kAsking, answering, true);
+  CHECK(streams.until([&] { return streams.provider.counts().connecting == 1; }));
+  streams.engine().close(kAnswering);
+  streams.closed(kAnswering, IBV_WC_WR_FLUSH_ERR);
+  streams.provider.holdConnects(false);
+}
+
 } // namespace
 
 void testMessages() {
+  testBytes();
+  testHeldUp();
+  testDeadDevice();
+  testRefusedList();
+  testNobodyThere();
+  testNoRoom();
+  testEndWhileConnecting();
   testCredits();
   testTooManyCredits();
   testByteRing();

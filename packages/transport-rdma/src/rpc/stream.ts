@@ -41,9 +41,10 @@ export class RdmaStream extends Duplex implements StreamOwner {
     this.#closed = true
     const finish = this.#finishing
     this.#finishing = undefined
+    const saidAll = finish != null || this.writableFinished
     if (this.#destroying != null) this.#destroying()
     // Both ends have said all, and the peer was gone before it could confirm the last message. What came can be read.
-    else if (finish != null && this.#device.ended(this.#id)) finish()
+    else if (saidAll && this.#device.ended(this.#id)) finish?.()
     else this.destroy(lost(why))
   }
 
