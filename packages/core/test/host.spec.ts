@@ -76,6 +76,19 @@ describe('Host: order', () => {
     expect(journal.only('make')).to.equal('a1 a2 b')
   })
 
+  it('makes what a plugin uses before it, where somebody provides that', () => {
+    const using = definePlugin<Part>({
+      name: 'b',
+      provides: B,
+      uses: [A, C],
+      useFactory: (_options, scope) => ({
+        name: `uses ${scope.getAll(A).length} and ${scope.getAll(C).length}`,
+      }),
+    })()
+    const host = new Host([using, new Journal().plugin('a', A)])
+    expect(host.get(B).name).to.equal('uses 1 and 0')
+  })
+
   it('hands out several providers of one token in the order of the composition', () => {
     const journal = new Journal()
     const plugins = [journal.plugin('a1', A, [B]), journal.plugin('a2', A), journal.plugin('b', B)]
