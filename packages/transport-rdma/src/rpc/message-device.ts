@@ -125,7 +125,7 @@ export class MessageDevice {
   }
 
   ended(id: number): boolean {
-    return this.#native.ended(id)
+    return !this.#closed && this.#native.ended(id)
   }
 
   finished(id: number): boolean {
