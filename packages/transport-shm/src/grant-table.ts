@@ -16,7 +16,7 @@
  * memory of another, so one that is killed or stopped in the middle of a copy holds up nobody.
  */
 import { randomBytes } from 'node:crypto'
-import type { Access } from '@mooncake-ts/core'
+import { loadAfter, storeBefore, type Access } from '@mooncake-ts/core'
 import type { HostRegion } from '@mooncake-ts/memory'
 
 const SLOT_BYTES = 64
@@ -118,9 +118,9 @@ export class GrantReader {
     return Atomics.load(this.ints, TABLE_SLOT) !== 0
   }
 
-  /** It has not been revoked since it was found. */
+  /** It has not been revoked since it was found: what was read by now is what was exposed. */
   holds({ slot, epoch }: FoundGrant): boolean {
-    return Atomics.load(this.ints, slot * SLOT_INTS + EPOCH) === epoch
+    return loadAfter(this.ints, slot * SLOT_INTS + EPOCH) === epoch
   }
 }
 
@@ -161,7 +161,7 @@ export class GrantTable extends GrantReader {
   /** Nobody finds it any more, and what is being read of it will not be believed. */
   shut(key: Uint8Array): void {
     const slot = new DataView(key.buffer, key.byteOffset).getUint32(0, true)
-    Atomics.store(this.ints, slot * SLOT_INTS + EPOCH, 0)
+    storeBefore(this.ints, slot * SLOT_INTS + EPOCH, 0)
     this.#free.push(slot)
   }
 }

@@ -1,3 +1,5 @@
+import { loadAfter, storeBefore } from '@mooncake-ts/core'
+
 /**
  * Where the objects of a node lie in its memory, for neighbours: processes of the same host, which map the table and
  * the memory for reading. A neighbour finds an object, copies it, and looks once more: where the epoch of the slot has
@@ -108,9 +110,9 @@ export class PlaceReader {
     return undefined
   }
 
-  /** It has not been withdrawn since it was found. */
+  /** It has not been withdrawn since it was found: what was read by now is what it was. */
   holds({ slot, epoch }: Place): boolean {
-    return Atomics.load(this.ints, this.intsOf(slot) + EPOCH) === epoch
+    return loadAfter(this.ints, this.intsOf(slot) + EPOCH) === epoch
   }
 
   /** Into `keyWords` and `hash`; gives the length, 0 for a key that no table has. */
@@ -184,7 +186,7 @@ export class PlaceTable extends PlaceReader {
     if (keyBytes === 0) return
     const slot = this.#slotOf(keyBytes) ?? this.#freeSlot()
     const [ints, doubles] = [this.intsOf(slot), this.doublesOf(slot)]
-    Atomics.store(this.ints, ints + EPOCH, 0)
+    storeBefore(this.ints, ints + EPOCH, 0)
     this.ints[HEADER_INTS + slot] = this.hash
     this.ints[ints + REGION] = region
     this.ints[ints + KEY_BYTES] = keyBytes
@@ -202,13 +204,13 @@ export class PlaceTable extends PlaceReader {
     const keyBytes = this.encode(key)
     const slot = keyBytes === 0 ? undefined : this.#slotOf(keyBytes)
     if (slot == null || this.doubles[this.doublesOf(slot) + GENERATION] !== generation) return
-    Atomics.store(this.ints, this.intsOf(slot) + EPOCH, 0)
+    storeBefore(this.ints, this.intsOf(slot) + EPOCH, 0)
   }
 
   withdrawAll(): void {
     for (let slot = 0; slot < this.slotCount; slot++) {
       // A look at the tag first: the slots of an empty table have no pages.
-      if (this.ints[HEADER_INTS + slot] !== 0) Atomics.store(this.ints, this.intsOf(slot) + EPOCH, 0)
+      if (this.ints[HEADER_INTS + slot] !== 0) storeBefore(this.ints, this.intsOf(slot) + EPOCH, 0)
     }
   }
 
