@@ -1,4 +1,4 @@
-import { MooncakeError, type Slice, type Batch, type BatchOperation } from '@mooncake-ts/core'
+import { MooncakeError, scrub, type Slice, type Batch, type BatchOperation } from '@mooncake-ts/core'
 import type { HostRegion } from '@mooncake-ts/memory'
 import type { Channel } from './channel.js'
 import { encodeStage, encodeUnstage, type Staged } from './codec.js'
@@ -115,8 +115,10 @@ export class Reads {
       },
       end: error => {
         if (error == null && !this.#memory.holds(grant)) {
-          scrub(local) // It may be something that was never put where this was read.
-          operation.settle(this.#memory.refusal)
+          // It may be something that was never put where this was read.
+          scrub(local, () => {
+            operation.settle(this.#memory.refusal)
+          })
         } else operation.settle(error)
       },
       takenBack: () => {
@@ -148,8 +150,4 @@ export class Reads {
 export function openOnly<R extends Slice['region']>(region: R): R {
   if (region.closed) throw new MooncakeError('ERR_REGION_CLOSED')
   return region
-}
-
-function scrub({ region, offset, byteLength }: Slice): void {
-  if (!region.closed) region.view(offset, byteLength).fill(0)
 }
