@@ -1,4 +1,4 @@
-import { isErrorCode, MooncakeError } from '@mooncake-ts/core'
+import { asMooncakeError, isErrorCode, MooncakeError } from '@mooncake-ts/core'
 import type { Clock, CopyPool, Slice, Transport } from '@mooncake-ts/core'
 import type { Neighbours } from '../near/neighbours.js'
 import type { PeerClient } from '../peers/peer-client.js'
@@ -18,6 +18,15 @@ export interface ReadOutcome {
   /** Of the object, also where it did not fit. */
   readonly byteLength: number
   readonly checksum?: number
+}
+
+export interface PeerRead {
+  /** One per task, in order, at rest. */
+  readonly outcomes: ReadOutcome[]
+  /** Positions of the tasks that the peer was asked for. */
+  readonly asked: readonly number[]
+  /** Why it did not answer. */
+  readonly error?: Error
 }
 
 type InlineAnswer = ReturnType<typeof ReadInline.parseResponse>
@@ -73,27 +82,44 @@ export class PeerReads {
   }
 
   /**
-   * One outcome per task, in order, at rest.
+   * What was copied from a neighbour counts, also where that does not answer for the rest.
    * @param bytes what they have together, as far as is known
-   * @throws what the RPC throws; then at rest too
+   * @throws the signal's reason, where nobody was asked
    */
   async read(
     peer: PeerClient,
     tasks: readonly ReadTask[],
     bytes: number,
     options: PeerCallOptions,
-  ): Promise<ReadOutcome[]> {
-    const outcomes = await this.#neighbours.at(peer)?.read(tasks, options.signal)
-    if (outcomes == null) return await this.#ask(peer, tasks, bytes, options)
-    const left = outcomes.flatMap((outcome, position) => (outcome == null ? [position] : []))
-    if (left.length === 0) return outcomes as ReadOutcome[]
-    const asked = left.map(position => tasks[position]!)
-    const leftBytes = asked.reduce((sum, { target }) => sum + target.byteLength, 0)
-    const answers = await this.#ask(peer, asked, Math.min(bytes, leftBytes), options)
-    left.forEach((position, i) => {
-      outcomes[position] = answers[i]
+  ): Promise<PeerRead> {
+    const copied = await this.#neighbours.at(peer)?.read(tasks, options.signal)
+    if (copied == null) {
+      return { ...(await this.#askFor(peer, tasks, bytes, options)), asked: [...tasks.keys()] }
+    }
+    const asked = copied.flatMap((outcome, position) => (outcome == null ? [position] : []))
+    if (asked.length === 0) return { outcomes: copied as ReadOutcome[], asked }
+    const left = asked.map(position => tasks[position]!)
+    const leftBytes = left.reduce((sum, { target }) => sum + target.byteLength, 0)
+    const { outcomes, ...rest } = await this.#askFor(peer, left, Math.min(bytes, leftBytes), options)
+    asked.forEach((position, i) => {
+      copied[position] = outcomes[i]
     })
-    return outcomes as ReadOutcome[]
+    return { outcomes: copied as ReadOutcome[], asked, ...rest }
+  }
+
+  /** Never rejects. */
+  async #askFor(
+    peer: PeerClient,
+    tasks: readonly ReadTask[],
+    bytes: number,
+    options: PeerCallOptions,
+  ): Promise<Omit<PeerRead, 'asked'>> {
+    try {
+      return { outcomes: await this.#ask(peer, tasks, bytes, options) }
+    } catch (cause) {
+      const error = asMooncakeError(cause)
+      return { outcomes: tasks.map(() => ({ error, byteLength: 0 })), error }
+    }
   }
 
   async #ask(

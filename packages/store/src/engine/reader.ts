@@ -176,17 +176,24 @@ export class Reader {
     let bytes = 0
     for (const read of chunk) bytes += read.route!.byteLength
     let outcomes: ReadOutcome[]
+    let failure: Error | undefined
     const owners = chunk.map(read => this.#nextReplica(read)!.nodeId) // Of one endpoint, but perhaps of two lives.
     try {
       const options = { signal, deadlineMs: this.#attemptMs(chunk, terms) }
-      outcomes = await admission.run(bytes, signal, () => peers.read(peer(endpoint), chunk, bytes, options))
-      for (const nodeId of new Set(owners)) router.suspects.answered(nodeId)
-    } catch (error) {
-      for (const nodeId of new Set(owners)) router.suspects.failed(nodeId, error)
-      if (signal.aborted) return [] // The other chunks come to rest first; then the whole call ends.
-      const failure = asMooncakeError(error)
-      outcomes = chunk.map(() => ({ error: failure, byteLength: 0 }))
+      const read = await admission.run(bytes, signal, () => peers.read(peer(endpoint), chunk, bytes, options))
+      outcomes = read.outcomes
+      failure = read.error
+      for (const nodeId of new Set(read.asked.map(position => owners[position]!))) {
+        if (failure == null) router.suspects.answered(nodeId)
+        else router.suspects.failed(nodeId, failure)
+      }
+    } catch (cause) {
+      const error = asMooncakeError(cause) // Of this node: nobody was asked.
+      failure = error
+      outcomes = chunk.map(() => ({ error, byteLength: 0 }))
     }
+    // The other chunks come to rest first; then the whole call ends.
+    if (failure != null && signal.aborted) return []
     const again: Read[] = []
     const stale: Array<{ key: string; nodeId: string; generation: number }> = []
     for (const [position, read] of chunk.entries()) {

@@ -1,8 +1,18 @@
+import { hasCode, scrub } from '@mooncake-ts/core'
 import type { RemoteView, RemoteWindow, Slice, Transport, TransferOp } from '@mooncake-ts/core'
 import type { ReadOutcome, ReadTask } from '../engine/peer-reads.js'
 import { executeBatch } from '../transfer/execute-batch.js'
 import { subSlice } from '../transfer/slices.js'
 import type { Place, PlaceReader } from './place-table.js'
+
+/**
+ * For how long after a beat a table is believed, in any case. A node that is silent for the master's `clientTtlMs` counts
+ * as gone, and removals settle without it: so that has to be longer.
+ */
+export const BELIEVED_MS = 4000
+
+/** Of the memory, and not of what was asked of it here. */
+const FAULTS = ['ERR_TRANSFER_FAIL', 'ERR_ACCESS_DENIED'] as const
 
 /** Memory of a neighbour, and the transport that has mapped it. */
 export interface NeighbourMemory {
@@ -24,15 +34,19 @@ interface Found {
 export class Neighbour {
   readonly #memory: NeighbourMemory
   #beat: number
+  /** The beat that was seen last is not older than the look before. */
+  #lookedMs: number
   #believedUntilMs: number
   #uses: string[] = []
   /** It cannot be read any more in this way, or not all of it. */
   #outdated = false
 
-  constructor(memory: NeighbourMemory, believedUntilMs: number) {
+  /** @param aliveMs when it had not yet answered */
+  constructor(memory: NeighbourMemory, aliveMs: number) {
     this.#memory = memory
     this.#beat = memory.table.beat
-    this.#believedUntilMs = believedUntilMs
+    this.#lookedMs = aliveMs
+    this.#believedUntilMs = aliveMs + BELIEVED_MS
   }
 
   /** To be opened anew. */
@@ -48,12 +62,15 @@ export class Neighbour {
     return nowMs < this.#believedUntilMs
   }
 
-  /** To be called from time to time. */
-  look(believedUntilMs: number): void {
+  /**
+   * To be called from time to time. This process, too, may have stood still: a new beat says that the owner's event loop
+   * has turned since the look before, and not that it still does.
+   */
+  look(nowMs: number): void {
     const { beat } = this.#memory.table
-    if (beat === this.#beat) return
+    if (beat !== this.#beat) this.#believedUntilMs = this.#lookedMs + BELIEVED_MS
     this.#beat = beat
-    this.#believedUntilMs = believedUntilMs
+    this.#lookedMs = nowMs
   }
 
   /** Keys that were read since the last time. */
@@ -83,17 +100,24 @@ export class Neighbour {
     })
     // Filled, because iterations leave holes out.
     const outcomes = new Array<ReadOutcome | undefined>(tasks.length).fill(undefined)
+    const scrubs: Promise<void>[] = []
     await executeBatch(transport, ops, signal, ({ index, error }) => {
       const { position, place, into } = found[index]!
-      if (error != null) this.#outdated = true
-      else if (!table.holds(place))
-        scrub(into) // It may be another object by now.
-      else {
+      if (error != null) this.#outdated ||= FAULTS.some(code => hasCode(error, code))
+      else if (!table.holds(place)) {
+        // It may be another object by now.
+        scrubs.push(
+          new Promise(resolve => {
+            scrub(into, resolve)
+          }),
+        )
+      } else {
         const { byteLength, checksum } = place
         outcomes[position] = checksum == null ? { byteLength } : { byteLength, checksum }
         this.#uses.push(tasks[position]!.key)
       }
     })
+    await Promise.all(scrubs)
     signal.throwIfAborted()
     return outcomes
   }
@@ -111,8 +135,4 @@ export class Neighbour {
     })
     return found
   }
-}
-
-function scrub({ region, offset, byteLength }: Slice): void {
-  if (!region.closed) region.view(offset, byteLength).fill(0)
 }

@@ -5,11 +5,13 @@ import { Neighbour, type NeighbourMemory } from './neighbour.js'
 import { PlaceReader } from './place-table.js'
 import { BEAT_MS } from './places.js'
 
-/** Far less than the silence after which the master counts a node as gone. */
-const BELIEVED_BEATS = 3
 const OPEN_TIMEOUT_MS = 5000
 /** A peer that is no neighbour is asked again after this. */
 const RETRY_MS = 10_000
+/** What was silent for this long is opened anew: it may have been killed and started again at the same endpoint. */
+const SILENT_MS_MAX = 10_000
+/** What nobody has read from for this long is forgotten, because its memory stays mapped. */
+const UNUSED_MS_MAX = 60_000
 /** Uses that are told before the next beat. */
 const USES_MAX = 4096
 
@@ -18,6 +20,7 @@ interface Known {
   neighbour?: Neighbour | undefined
   /** While it is being opened: never. */
   retryAtMs: number
+  usedMs: number
 }
 
 /** Which peers are neighbours: asked once in the background, while everything goes its ordinary way. */
@@ -38,8 +41,8 @@ export class Neighbours {
   at(peer: PeerClient): Neighbour | undefined {
     if (this.#transports.length === 0) return undefined
     const nowMs = this.#clock.nowMs()
-    let known = this.#known.get(peer.endpoint)
-    if (known == null) this.#known.set(peer.endpoint, (known = { peer, retryAtMs: nowMs }))
+    const known = this.#known.get(peer.endpoint) ?? this.#add(peer, nowMs)
+    known.usedMs = nowMs
     const { neighbour } = known
     if (neighbour?.outdated === false) {
       if (neighbour.useCount >= USES_MAX) this.#tellUses(peer, neighbour)
@@ -55,17 +58,22 @@ export class Neighbours {
     this.#known.clear()
   }
 
+  #add(peer: PeerClient, nowMs: number): Known {
+    const known: Known = { peer, retryAtMs: nowMs, usedMs: nowMs }
+    this.#known.set(peer.endpoint, known)
+    this.#looking ??= this.#clock.every(BEAT_MS, () => {
+      this.#look()
+    })
+    return known
+  }
+
   async #open(known: Known): Promise<void> {
     known.retryAtMs = Infinity
     known.neighbour = undefined
+    const askedMs = this.#clock.nowMs()
     try {
       const memory = await this.#map(known.peer)
-      if (memory != null && !this.#closing.signal.aborted) {
-        known.neighbour = new Neighbour(memory, this.#believedUntilMs())
-        this.#looking ??= this.#clock.every(BEAT_MS, () => {
-          this.#look()
-        })
-      }
+      if (memory != null && !this.#closing.signal.aborted) known.neighbour = new Neighbour(memory, askedMs)
     } catch {
       // It is away, of another version, or has memory that cannot be mapped here: it is asked in the ordinary way.
     }
@@ -92,20 +100,21 @@ export class Neighbours {
   }
 
   #look(): void {
-    for (const { peer, neighbour } of this.#known.values()) {
-      if (neighbour == null) continue
-      neighbour.look(this.#believedUntilMs())
-      if (neighbour.useCount > 0) this.#tellUses(peer, neighbour)
+    const nowMs = this.#clock.nowMs()
+    for (const [endpoint, known] of this.#known) {
+      const { peer, neighbour, retryAtMs, usedMs } = known
+      neighbour?.look(nowMs)
+      if (neighbour != null && neighbour.useCount > 0) this.#tellUses(peer, neighbour)
+      if (neighbour?.outdated === true || neighbour?.isAlive(nowMs - SILENT_MS_MAX) === false)
+        known.neighbour = undefined // And its memory is unmapped.
+      // Not before it may be asked again.
+      if (nowMs - usedMs > UNUSED_MS_MAX && nowMs >= retryAtMs) this.#known.delete(endpoint)
     }
   }
 
   /** Nobody waits for it: where it is lost, objects seem a little less wanted than they are. */
   #tellUses(peer: PeerClient, neighbour: Neighbour): void {
     peer.countUses(neighbour.takeUses(), { deadlineMs: BEAT_MS }).catch(() => {})
-  }
-
-  #believedUntilMs(): number {
-    return this.#clock.nowMs() + BELIEVED_BEATS * BEAT_MS
   }
 }
 

@@ -1,13 +1,20 @@
 import { expect } from 'chai'
 import { Observable } from 'rxjs'
-import { MooncakeError, type RemoteWindow, type TransferOp, type Transport } from '@mooncake-ts/core'
+import {
+  MooncakeError,
+  type CopyPool,
+  type RemoteWindow,
+  type TransferOp,
+  type Transport,
+} from '@mooncake-ts/core'
 import { sliceOf, wrapBuffer } from '@mooncake-ts/memory'
 import { rejectsWith, until, VirtualClock } from '@mooncake-ts/testkit'
-import type { ReadOutcome } from '../../dist/engine/peer-reads.js'
+import { PeerReads, type ReadOutcome } from '../../dist/engine/peer-reads.js'
 import { Neighbours } from '../../dist/near/neighbours.js'
 import { PlaceTable, placeTableBytes, slotsFor } from '../../dist/near/place-table.js'
 import { BEAT_MS } from '../../dist/near/places.js'
 import type { PeerClient } from '../../dist/peers/peer-client.js'
+import type { TransferSubmitter } from '../../dist/transfer/submitter.js'
 
 const SLOTS = slotsFor(64)
 const MEMORY_BYTES = 1000
@@ -73,11 +80,20 @@ function windowOf(endpoint: string): RemoteWindow {
   return { scheme: 'shm', endpoint, key: new Uint8Array(0) }
 }
 
+/** Of a process that is stopped for a while: its timers are late. */
+class StallingClock extends VirtualClock {
+  stoodStillMs = 0
+
+  override nowMs(): number {
+    return super.nowMs() + this.stoodStillMs
+  }
+}
+
 describe('Neighbours', () => {
   const never = new AbortController().signal
   const into = Buffer.alloc(300)
   const region = wrapBuffer(into)
-  let clock: VirtualClock
+  let clock: StallingClock
   let owner: Owner
   let neighbours: Neighbours
 
@@ -96,7 +112,7 @@ describe('Neighbours', () => {
 
   beforeEach(async () => {
     into.fill(0)
-    clock = new VirtualClock()
+    clock = new StallingClock()
     owner = new Owner()
     neighbours = new Neighbours(clock, [owner.transport])
     owner.table.publish({ key: 'a', generation: 1, byteLength: 40, checksum: 5 }, 0, 10)
@@ -169,6 +185,70 @@ describe('Neighbours', () => {
     await clock.advance(BEAT_MS)
     expect(isThere()).to.equal(true)
     expect(owner.opened).to.equal(1)
+  })
+
+  it('are not believed for what they did while this process stood still', async () => {
+    for (let beats = 0; beats < 3; beats++) owner.table.beatOnce()
+    clock.stoodStillMs = 9 * BEAT_MS
+    await clock.advance(BEAT_MS)
+    expect(neighbours.at(owner.peer)).to.equal(undefined)
+    await clock.advance(BEAT_MS)
+    expect(neighbours.at(owner.peer)).to.equal(undefined)
+    owner.table.beatOnce()
+    await clock.advance(BEAT_MS)
+    expect(neighbours.at(owner.peer)).not.to.equal(undefined)
+    expect(owner.opened).to.equal(1)
+  })
+
+  it('are opened anew after a long silence: nobody has read from the one that died', async () => {
+    owner.valid = true // What a process exposed when it was killed stays so.
+    await clock.advance(20 * BEAT_MS)
+    await opened()
+    expect(owner.opened).to.equal(2)
+    expect(await read(['a'])).to.deep.equal([{ byteLength: 40, checksum: 5 }])
+  })
+
+  it('are forgotten when nobody reads from them, for they keep memory mapped', async () => {
+    for (let beats = 0; beats < 70; beats++) {
+      owner.table.beatOnce()
+      await clock.advance(BEAT_MS)
+    }
+    expect(neighbours.at(owner.peer)).to.equal(undefined)
+    await opened()
+    expect(owner.opened).to.equal(2)
+  })
+
+  it('are not to blame for what is wrong here', async () => {
+    owner.fault = new MooncakeError('ERR_REGION_CLOSED')
+    expect(await read(['a'])).to.deep.equal([undefined])
+    owner.fault = new MooncakeError('ERR_OVERLOADED')
+    expect(await read(['a'])).to.deep.equal([undefined])
+    owner.fault = undefined
+    expect(await read(['a'])).to.deep.equal([{ byteLength: 40, checksum: 5 }])
+    expect(owner.opened).to.equal(1)
+  })
+
+  it('give what was copied, also where they do not answer for the rest', async () => {
+    const reads = new PeerReads({
+      transports: [],
+      submitter: undefined as unknown as TransferSubmitter,
+      neighbours,
+      clock,
+      copyPool: undefined as unknown as CopyPool,
+      direction: 'reverse',
+      inlineBytesMax: 1000,
+    })
+    const error = new MooncakeError('ERR_RPC_TIMEOUT')
+    const peer = { ...owner.peer, readInline: () => Promise.reject(error) } as unknown as PeerClient
+    const tasks = ['b', 'a'].map((key, i) => ({ key, target: sliceOf(region, 100 * i, 100) }))
+    expect(await reads.read(peer, tasks, 200, { signal: never, deadlineMs: 100 })).to.deep.equal({
+      outcomes: [
+        { byteLength: 0, error },
+        { byteLength: 40, checksum: 5 },
+      ],
+      asked: [0],
+      error,
+    })
   })
 
   it('hear in time what was read', async () => {

@@ -15,7 +15,7 @@ import {
 import { rejectsWith, until, VirtualClock } from '@mooncake-ts/testkit'
 import { Deadline } from '../../dist/engine/deadline.js'
 import { LocalReads } from '../../dist/engine/local-reads.js'
-import type { ReadOutcome } from '../../dist/engine/peer-reads.js'
+import type { PeerRead, ReadOutcome } from '../../dist/engine/peer-reads.js'
 import { Reader, type ReaderInit } from '../../dist/engine/reader.js'
 import { KeyLocks } from '../../dist/local/key-locks.js'
 import { LeaseTable } from '../../dist/local/leases.js'
@@ -226,10 +226,13 @@ describe('Reader', () => {
     replicas: nodeIds.map(replicaOf),
   })
 
+  /** Near: the peer was not asked for it. */
+  type Answer = ReadOutcome & { readonly near?: boolean }
+
   /** A reader on the node `self`; `ask` is what its peers answer, `find` what the directory does. */
   function readerOn(
     harness: Harness,
-    ask: (endpoint: string) => Promise<ReadOutcome> | ReadOutcome,
+    ask: (endpoint: string) => Promise<Answer> | Answer,
     find: () => ReadRoute | undefined,
   ): (key: string) => Promise<Completion> {
     const { backend, memory, clock } = harness
@@ -242,7 +245,17 @@ describe('Reader', () => {
       backend,
       memory,
       local: new LocalReads(backend, new Unannounced(), memory),
-      peers: { read: async (endpoint: unknown) => [await ask(endpoint as string)] },
+      peers: {
+        read: async (endpoint: unknown): Promise<PeerRead> => {
+          try {
+            const outcome = await ask(endpoint as string)
+            return { outcomes: [outcome], asked: outcome.near === true ? [] : [0] }
+          } catch (cause) {
+            const error = cause as Error
+            return { outcomes: [{ byteLength: 0, error }], asked: [0], error }
+          }
+        },
+      },
       peer: (endpoint: string) => endpoint,
       router: new Router({
         directory,
@@ -329,5 +342,22 @@ describe('Reader', () => {
     )
     for (const key of ['k', 'l', 'k', 'l']) await read(key)
     expect(endpoints).to.deep.equal(['a:1', 'a:1', 'a:1', 'b:1'])
+  })
+
+  it('does not take a node for answering whose memory it has read', async () => {
+    await using harness = Harness.dram(1000)
+    const endpoints: string[] = []
+    const routes = [routeTo('a', 'b'), routeTo('a'), routeTo('a', 'b')]
+    const read = readerOn(
+      harness,
+      endpoint => {
+        endpoints.push(endpoint)
+        if (endpoints.length === 1) throw new MooncakeError('ERR_RPC_TIMEOUT')
+        return { byteLength: 10, near: endpoint === 'a:1' }
+      },
+      () => routes.shift(),
+    )
+    for (const key of ['k', 'l', 'm']) expect((await read(key)).error).to.equal(undefined)
+    expect(endpoints).to.deep.equal(['a:1', 'b:1', 'a:1', 'b:1'])
   })
 })

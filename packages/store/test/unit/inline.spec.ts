@@ -156,7 +156,8 @@ describe('what comes inside of an RPC', () => {
       })
       const tasks = [0, 1].map(i => ({ key: `k${i}`, target: sliceOf(region, 20 * i, 20) }))
       const options = { signal: new AbortController().signal, deadlineMs: 1000 }
-      const outcomes = await reads.read(peer, tasks, 30, options)
+      const { outcomes, error } = await reads.read(peer, tasks, 30, options)
+      if (error != null) throw error
       return { outcomes, into }
     }
 
