@@ -51,7 +51,9 @@ export class Places {
     if (this.#transports.length === 0 || this.#init.placesMax === 0 || this.#closed) return { regions: [] }
     if (this.#opened == null) {
       this.#opened = this.#create()
-      void this.#fill()
+      this.#fill().catch(() => {
+        this.close() // A tier is stopping, or in disorder: neighbours ask in the ordinary way.
+      })
     }
     const { region, window } = this.#opened
     return {
@@ -94,11 +96,17 @@ export class Places {
     const { memory, clock, placesMax } = this.#init
     const byteLength = placeTableBytes(slotsFor(placesMax))
     const region = memory.createRegion({ byteLength, label: 'places' })
-    const table = new PlaceTable(region.view(0, byteLength))
-    const beat = clock.every(BEAT_MS, () => {
-      table.beatOnce()
-    })
-    return { table, region, window: this.#expose(region), beat }
+    try {
+      const table = new PlaceTable(region.view(0, byteLength))
+      const window = this.#expose(region)
+      const beat = clock.every(BEAT_MS, () => {
+        table.beatOnce()
+      })
+      return { table, region, window, beat }
+    } catch (error) {
+      region.close()
+      throw error
+    }
   }
 
   /** What was here before the first neighbour. */
@@ -107,9 +115,8 @@ export class Places {
     let count = 0
     for (const { meta, tier } of backend.entries()) {
       if (this.#opened == null) return
-      if (!tier.supports.directMemory || unannounced.has(meta.key)) continue
-      this.publish(meta.key, meta.generation)
       if (++count % FILL_OBJECTS_PER_TURN === 0) await new Promise(resolve => setImmediate(resolve))
+      if (tier.supports.directMemory && !unannounced.has(meta.key)) this.publish(meta.key, meta.generation)
     }
   }
 
