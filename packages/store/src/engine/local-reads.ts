@@ -22,7 +22,10 @@ export class LocalReads {
 
   /** One outcome per task, in order; undefined where the object is gone. */
   async read(tasks: readonly ReadTask[], signal: AbortSignal): Promise<Array<ReadOutcome | undefined>> {
-    await this.#unannounced.answered(tasks, signal)
+    return await this.#unannounced.whenAnswered(tasks, () => this.#readNow(tasks, signal), signal)
+  }
+
+  async #readNow(tasks: readonly ReadTask[], signal: AbortSignal): Promise<Array<ReadOutcome | undefined>> {
     const copies: CopyOp[] = []
     const leases: Lease[] = []
     const outcomes = tasks.map(({ key, target }): ReadOutcome | Promise<ReadOutcome> | undefined => {

@@ -64,8 +64,10 @@ export class Viewer {
     }
     const wanted = keys.map((key): Wanted => ({ key, view: undefined, left: [] }))
     try {
-      await unannounced.answered(wanted, deadline.signal)
-      for (const each of wanted) each.view = this.#viewHere(each.key)
+      const viewHere = (): void => {
+        for (const each of wanted) each.view = this.#viewHere(each.key)
+      }
+      await unannounced.whenAnswered(wanted, viewHere, deadline.signal)
       if (this.#schemes.length > 0) await this.#viewShared(wanted.filter(isMissing), deadline)
       const copied = wanted.filter(isMissing).map(async each => {
         each.view = await this.#viewCopy(each.key, deadline)

@@ -61,28 +61,23 @@ export class ClientRpcService {
           inlineReader.serve(request, (bytes, onSent) => {
             context.attach(bytes, onSent)
           })
-        const waiting = request.keys.filter(key => unannounced.has(key)).map(key => ({ key }))
-        // Without a promise in the ordinary case; the signal, too, is made when somebody asks for it.
-        return waiting.length === 0 ? read() : unannounced.answered(waiting, context.signal)!.then(read)
+        // The signal is only made when somebody asks for it.
+        const waits = request.keys.some(key => unannounced.has(key))
+        return waits ? unannounced.whenAnswered(itemsOf(request.keys), read, context.signal) : read()
       }),
     )
-    serve(ReadRemoteData, async (request, signal) => {
-      await unannounced.answered(request.items, signal)
-      return await reader.serve(request, signal)
-    })
+    serve(ReadRemoteData, (request, signal) =>
+      unannounced.whenAnswered(request.items, () => reader.serve(request, signal), signal),
+    )
     this.#handlers.push(rpc.handle(WriteInline, (request, context) => inlineWriter.serve(request, context)))
     serve(WriteRemoteData, (request, signal) => writer.serve({ ...request, leasedFor: undefined }, signal))
     serve(WriteLeased, (request, signal) => writer.serve(request, signal))
     serve(PreWrite, ({ items, ...terms }, signal) => sessions.preWrite(items, terms, signal))
     serve(WriteCommit, ({ items }) => sessions.writeCommit(items))
     serve(WriteRevoke, ({ items }) => sessions.writeRevoke(items))
-    serve(PinKey, async ({ keys, schemes, letGo = [] }, signal) => {
+    serve(PinKey, ({ keys, schemes, letGo = [] }, signal) => {
       sessions.letGo(letGo)
-      await unannounced.answered(
-        keys.map(key => ({ key })),
-        signal,
-      )
-      return sessions.pinKeys(keys, schemes)
+      return unannounced.whenAnswered(itemsOf(keys), () => sessions.pinKeys(keys, schemes), signal)
     })
     serve(RenewPinKey, ({ items }) => sessions.renewPins(items))
     this.#handlers.push(
@@ -98,4 +93,8 @@ export class ClientRpcService {
   stop(): void {
     for (const handler of this.#handlers.splice(0)) handler[Symbol.dispose]()
   }
+}
+
+function itemsOf(keys: readonly string[]): Array<{ readonly key: string }> {
+  return keys.map(key => ({ key }))
 }

@@ -20,6 +20,21 @@ export class Unannounced {
   }
 
   /**
+   * Does this when the directory has answered for all of these, in the same step as the last look: a put that is
+   * committed in between would be seen. At once, without a promise, in the ordinary case. Rejects with the
+   * signal's reason.
+   */
+  whenAnswered<T>(
+    items: ReadonlyArray<{ readonly key: string }>,
+    act: () => T | Promise<T>,
+    signal?: AbortSignal,
+  ): T | Promise<T> {
+    const answered = this.answered(items, signal)
+    // Of a key whose put was refused there may be another one by now.
+    return answered == null ? act() : answered.then(() => this.whenAnswered(items, act, signal))
+  }
+
+  /**
    * Settles when the directory has answered for all of these. Undefined, without a promise, in the ordinary
    * case. Rejects with the signal's reason.
    */
