@@ -119,6 +119,19 @@ describe('BatchesInFlight', () => {
     expect((await done)[0]!.error!.message).to.include('first')
   })
 
+  it('an operation that ends twice is a bug, not the end of the others', () => {
+    const bench = new Bench()
+    const ended: string[] = []
+    bench.run([opOf(1), opOf(2)]).subscribe({ complete: () => ended.push('batch') })
+    bench.operations[0]!.settle()
+    expect(() => {
+      bench.operations[0]!.takeBack()
+    })
+      .to.throw()
+      .with.property('code', 'ERR_INTERNAL')
+    expect(ended).to.deep.equal([])
+  })
+
   it('tells whom it lends memory to of the rest before the batch', async () => {
     const heard: string[] = []
     const batches = new BatchesInFlight(new ManualTimers() as unknown as Clock, ABORT_GRACE_MS)

@@ -51,7 +51,8 @@ export class Outgoing {
   }
 
   takeBack(batch: Batch): void {
-    for (const operation of [...this.#waiting]) {
+    // The set itself: what gets the room that another gave up has left it, and takes itself back.
+    for (const operation of this.#waiting) {
       this.#waiting.delete(operation)
       operation.cancel()
     }

@@ -65,8 +65,14 @@ export class Peer {
 
   /** Moves them, over whatever links there are. Their operations were entered. */
   run(pieces: readonly Piece[]): void {
-    for (const piece of pieces) this.#waiting.add(piece)
-    void this.#run(pieces)
+    const wanted = pieces.filter(piece => {
+      // Its batch may have been aborted since it was cut, and then nobody takes it back from here any more.
+      const { aborted } = piece.operation.batch.signal
+      if (aborted) piece.operation.takeBack()
+      else this.#waiting.add(piece)
+      return !aborted
+    })
+    if (wanted.length > 0) void this.#run(wanted)
   }
 
   /** Takes back what is not posted. */

@@ -51,8 +51,9 @@ export class StagedOperation implements PieceOwner {
     return this.#staged != null
   }
 
-  /** It waits for room, and no longer does: it ends without a completion. */
+  /** Where it waits for room it no longer does, and ends without a completion. What is admitted ends by itself. */
   cancel(): void {
+    if (this.admitted) return
     this.#waiting[Symbol.dispose]()
     this.#whole.takeBack()
   }

@@ -1,6 +1,7 @@
 import type { Subscriber } from 'rxjs'
 import type { Completion } from '../contracts/transfer.js'
 import type { TransferOp } from '../contracts/transport.js'
+import { MooncakeError } from '../errors/error.js'
 
 /** A batch in flight: counts down to its end. */
 export class Batch {
@@ -79,7 +80,11 @@ export class BatchOperation {
     this.#countDown()
   }
 
+  /** @throws ERR_INTERNAL where a part ends twice: the batch would end while others of it are in flight */
   #countDown(): void {
+    if (this.#partsLeft === 0) {
+      throw new MooncakeError('ERR_INTERNAL', `Operation ${this.index} of a batch has ended already`)
+    }
     this.#partsLeft--
     if (this.#partsLeft > 0) return
     this.#onRest(this.#error)
