@@ -26,7 +26,7 @@ import { StagedOperation } from '../dist/staged-operation.js'
 import { Staging, type StagedSlice } from '../dist/staging.js'
 
 const CAPACITY_BYTES = kib(64)
-const KEY: WindowKey = { slot: 1, token: [0, 0, 0, 0] }
+const KEY: WindowKey = { slot: 1, token: [0, 0, 0, 0], name: '' }
 
 const cleanups: Array<() => unknown> = []
 

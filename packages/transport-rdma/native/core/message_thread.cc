@@ -33,7 +33,7 @@ void MessageThread::connected(Stream stream, const StreamInfo &peer, bool first)
     stream->credits_.open(slots);
     stream->peerSlotBytes_ = slotBytes;
     stream->state_ = StreamState::connected;
-    if (dead_) breakDown(*stream, IBV_WC_FATAL_ERR);
+    if (isDead()) breakDown(*stream, IBV_WC_FATAL_ERR);
     else if (first) sendEmpty(*stream, MessageKind::first);
     touch(*stream);
   });
