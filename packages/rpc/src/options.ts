@@ -24,6 +24,7 @@ const SETTINGS = Type.Object({
   inflightCallsMax: count,
   connectTimeoutMs: durationMs,
   handshakeTimeoutMs: durationMs,
+  carrierTimeoutMs: durationMs,
   backoffMinMs: durationMs,
   backoffMaxMs: durationMs,
   keepAliveMs: durationMs,
@@ -70,6 +71,11 @@ export interface RpcOptions {
   /** From connected to authenticated, at either end. @defaultValue 5000 */
   readonly handshakeTimeoutMs?: number
   /**
+   * From authenticated to carried; then the connection stays on its socket. A server waits twice as long.
+   * @defaultValue 5000
+   */
+  readonly carrierTimeoutMs?: number
+  /**
    * Pause after the first failed attempt to connect; doubles with each, give or take a random half.
    * @defaultValue 50
    */
@@ -99,6 +105,7 @@ export const RPC_DEFAULTS = Object.freeze({
   inflightCallsMax: 16_384,
   connectTimeoutMs: 5000,
   handshakeTimeoutMs: 5000,
+  carrierTimeoutMs: 5000,
   backoffMinMs: 50,
   backoffMaxMs: 5000,
   keepAliveMs: 10_000,

@@ -94,8 +94,8 @@ export interface Around {
   readonly secret?: string
   readonly allowInsecure?: boolean
   readonly clock?: Clock
-  /** @defaultValue that of `carriedBy` */
-  readonly carrier?: Plugin<RpcCarrier> | undefined
+  /** Preferred first. @defaultValue that of `carriedBy` */
+  readonly carriers?: ReadonlyArray<Plugin<RpcCarrier>>
 }
 
 type Role = 'server' | 'client'
@@ -117,9 +117,9 @@ export function carriedBy(carrier: Carried): void {
 export async function startService(options: RpcOptions = {}, around: Around = {}): Promise<Service> {
   const logger = new MemoryLogger()
   const role = (options.listen ?? []).length > 0 ? 'server' : 'client'
-  const carrier = around.carrier ?? carried?.(role)
+  const carriers = around.carriers ?? (carried == null ? [] : [carried(role)])
   const host = new Host([
-    ...(carrier == null ? [] : [carrier]),
+    ...carriers,
     value(LOGGER, logger),
     value(SECURITY, securityOf(around)),
     ...(around.clock == null ? [] : [value(CLOCK, around.clock)]),

@@ -30,6 +30,6 @@ export interface CarriedEnd {
    * @throws ERR_RPC_FAIL; this end is gone then
    */
   connect(peer: Uint8Array): Promise<Duplex>
-  /** Gives it up, before `connect`. */
+  /** Gives it up, at any time until `connect` has settled; where that is pending, it rejects soon. */
   discard(): void
 }

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { asMooncakeError, MooncakeError } from '@mooncake-ts/core'
 import type { Surroundings } from '../surroundings.js'
+import type { Carriers } from '../wire/carriers.js'
 import { decodeBody, encodeEmptyFrame, encodeMessage } from '../wire/codec.js'
 import { FrameKind, type Frame } from '../wire/frame.js'
 import { Link, type LinkHandler } from '../wire/link.js'
@@ -44,6 +45,7 @@ export class OutboundConnection implements CallHolder, LinkHandler {
     socket: Socket,
     endpoint: string,
     around: Surroundings,
+    carriers: Carriers,
     events: {
       /** @param stays why it is not carried by what could carry it */
       readonly onOpen: (stays: MooncakeError | undefined) => void
@@ -54,7 +56,7 @@ export class OutboundConnection implements CallHolder, LinkHandler {
     this.#endpoint = endpoint
     this.#onOpen = events.onOpen
     this.#onClose = events.onClose
-    this.#link = new Link(socket, 'client', endpoint, around, this)
+    this.#link = new Link(socket, 'client', endpoint, around, carriers, this)
     this.closed = this.#link.closed
   }
 

@@ -10,6 +10,7 @@ import {
 import { parseEndpoint, type Endpoint } from '../endpoint.js'
 import { DEADLINE_DEFAULT_MS, DEADLINE_MAX_MS } from '../options.js'
 import type { Surroundings } from '../surroundings.js'
+import { Carriers } from '../wire/carriers.js'
 import { Backoff } from './backoff.js'
 import { Call, type CallHolder, type CallInit } from './call.js'
 import { connectError, OutboundConnection } from './connection.js'
@@ -44,6 +45,7 @@ export class Peer implements RpcClient, CallHolder {
   readonly #connections: OutboundConnection[] = []
   readonly #waiting = new Set<Call>()
   readonly #backoff: Backoff
+  readonly #carriers: Carriers
   readonly #stopped = new AbortController()
   #attempt: Promise<void> | undefined
   #lastError: unknown
@@ -59,8 +61,9 @@ export class Peer implements RpcClient, CallHolder {
     this.endpoint = endpoint
     this.#address = parseEndpoint(endpoint)
     this.#around = around
-    const { backoffMinMs, backoffMaxMs } = around.settings
+    const { backoffMinMs, backoffMaxMs, idleConnectionMs } = around.settings
     this.#backoff = new Backoff(around.clock, backoffMinMs, backoffMaxMs)
+    this.#carriers = new Carriers(around.carriers, around.clock, idleConnectionMs)
   }
 
   call<Request, Response>(
@@ -185,7 +188,7 @@ export class Peer implements RpcClient, CallHolder {
   /** Settles when the connection takes calls, or is no more. */
   #shakeHands(socket: Socket, incoming: Incoming): Promise<void> {
     return new Promise((resolve, reject) => {
-      const connection = new OutboundConnection(socket, this.endpoint, this.#around, {
+      const connection = new OutboundConnection(socket, this.endpoint, this.#around, this.#carriers, {
         onOpen: stays => {
           this.#announce(stays)
           this.#attempt = undefined

@@ -3,6 +3,7 @@ import { asMooncakeError, MooncakeError } from '@mooncake-ts/core'
 import type { Outcome } from '../metrics.js'
 import { DEADLINE_DEFAULT_MS, DEADLINE_MAX_MS } from '../options.js'
 import type { Surroundings } from '../surroundings.js'
+import { Carriers } from '../wire/carriers.js'
 import { decodeLent, encodeEmptyFrame, encodeFrame, encodeMessage } from '../wire/codec.js'
 import { FrameKind, type Frame } from '../wire/frame.js'
 import { Link, type LinkHandler } from '../wire/link.js'
@@ -37,7 +38,8 @@ export class InboundConnection implements LinkHandler {
     this.#around = around
     this.#handlers = handlers
     this.#owner = owner
-    this.#link = new Link(socket, 'server', peer, around, this)
+    const carriers = new Carriers(around.carriers, around.clock, 0) // Which of them to leave out the client says.
+    this.#link = new Link(socket, 'server', peer, around, carriers, this)
   }
 
   /** Requests in work go on, new ones are refused. */

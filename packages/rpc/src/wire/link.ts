@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { asMooncakeError, hasCode, MooncakeError } from '@mooncake-ts/core'
+import { asMooncakeError, hasCode, MooncakeError, type RpcCarrier } from '@mooncake-ts/core'
 import type { Surroundings } from '../surroundings.js'
+import type { Carriers } from './carriers.js'
 import { encodeFrame, type Attached } from './codec.js'
 import { FrameKind, FrameReader, type Frame } from './frame.js'
 import { Handshake, type Session } from './handshake.js'
@@ -44,11 +45,15 @@ export class Link {
   #stream: Duplex
   readonly #role: 'client' | 'server'
   readonly #around: Surroundings
+  readonly #carriers: Carriers
+  /** Those that this end has told of. */
+  readonly #offered: readonly RpcCarrier[]
   readonly #handler: LinkHandler
   readonly #handshake: Handshake
   readonly #reader: FrameReader
   #timer: Disposable
   #session: Session | undefined
+  /** Also of a connection that stayed on its socket: the peer may have spoken of the carrier meanwhile. */
   #move: Move | undefined
   #ended = false
   #corked = false
@@ -61,17 +66,20 @@ export class Link {
     role: 'client' | 'server',
     peer: string,
     around: Surroundings,
+    carriers: Carriers,
     handler: LinkHandler,
   ) {
-    const { settings, security, clock, carriers } = around
+    const { settings, security, clock } = around
     this.peer = peer
     this.#socket = socket
     this.#stream = socket
     this.#role = role
     this.#around = around
+    this.#carriers = carriers
+    this.#offered = carriers.usable
     this.#handler = handler
     this.#reader = new FrameReader(HELLO_BYTES_MAX, { borrowed: role === 'client' })
-    const features = carriers.filter(({ ready }) => ready).map(({ name }) => name)
+    const features = this.#offered.map(({ name }) => name)
     this.#handshake = new Handshake(role, security, settings.frameBytesMax, features)
     this.#timer = clock.after(settings.handshakeTimeoutMs, () => {
       const message = `No authentication within ${settings.handshakeTimeoutMs} ms`
@@ -135,9 +143,10 @@ export class Link {
     this.#receivedBytes += chunk.length
     try {
       this.#reader.push(chunk, frame => {
-        if (this.#session != null) this.#handler.onFrame(frame)
-        else if (this.#move != null) this.#move.receive(frame)
-        else this.#shakeHands(frame)
+        if (this.#session == null && this.#move == null) this.#shakeHands(frame)
+        else if (this.#move != null && (this.#session == null || frame.kind === FrameKind.carry)) {
+          this.#move.receive(frame)
+        } else this.#handler.onFrame(frame)
         return !this.#ended
       })
     } catch (error) {
@@ -199,30 +208,41 @@ export class Link {
     const { reply, session } = this.#handshake.receive(frame)
     if (reply != null) this.send(reply)
     if (session == null) return
-    const { carriers } = this.#around
-    const carrier = carriers.find(({ name }) => session.features.has(name))
-    if (carrier == null) {
-      const why = new MooncakeError(
-        'ERR_RPC_FAIL',
-        'the peer has no such carrier, or it does not work just now',
-      )
-      this.#open(session, undefined, carriers.length === 0 ? undefined : why)
+    this.#timer[Symbol.dispose]()
+    const carriers = this.#offered.filter(({ name }) => session.features.has(name))
+    const [preferred] = carriers
+    if (preferred == null) {
+      this.#open(session, undefined, this.#reasonToStay())
       return
     }
-    this.#move = new Move(this.#role, carrier, {
+    const { clock, settings } = this.#around
+    const deps = { clock, carriers, timeoutMs: settings.carrierTimeoutMs }
+    this.#move = new Move(this.#role, deps, {
       send: bytes => {
         this.send(bytes)
       },
       onDone: (stream, why) => {
+        if (stream == null && this.#role === 'client') this.#carriers.failed(preferred)
         this.#open(session, stream, why)
+      },
+      onFail: error => {
+        this.#fail(error)
       },
     })
   }
 
+  /** None where sockets are all that there is here. */
+  #reasonToStay(): MooncakeError | undefined {
+    if (this.#carriers.none) return undefined
+    const why =
+      this.#offered.length > 0
+        ? 'the peer has no such carrier, or it does not work there just now'
+        : 'the carriers of this end do not work just now'
+    return new MooncakeError('ERR_RPC_FAIL', why)
+  }
+
   #open(session: Session, stream: Duplex | undefined, stays: MooncakeError | undefined): void {
-    this.#timer[Symbol.dispose]()
     this.#session = session
-    this.#move = undefined
     this.#reader.frameBytesMax = this.#around.settings.frameBytesMax
     if (stream != null) this.#carryOn(stream)
     if (!this.#ended) this.#handler.onOpen(stays)
@@ -230,6 +250,7 @@ export class Link {
 
   #carryOn(stream: Duplex): void {
     this.#uncork()
+    this.#move = undefined
     this.#stream = stream
     this.#watch(stream)
     stream.on('data', (chunk: Buffer) => {
