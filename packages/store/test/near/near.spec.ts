@@ -2,35 +2,16 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { definePlugin, kib, METRICS, mib, type Metrics } from '@mooncake-ts/core'
-import type { Plugin } from '@mooncake-ts/core'
+import { kib, mib } from '@mooncake-ts/core'
 import { randomBytes, until } from '@mooncake-ts/testkit'
 import type { Store } from '@mooncake-ts/store'
 import { shm } from '@mooncake-ts/transport-shm'
 import { tcp } from '@mooncake-ts/transport-tcp'
 import { TestCluster, type NodeOptions } from '../cluster/support.js'
+import { countedReads } from './counted-reads.js'
 import { lru } from '../../dist/policies/index.js'
 
 const VALUE_BYTES = kib(300)
-
-/** Counts what moved, by whom and in which direction. */
-function countedReads(): { readonly metrics: Plugin<Metrics>; readonly reads: () => number } {
-  let reads = 0
-  const nothing = { add() {}, set() {}, observe() {} }
-  const counter: Metrics['counter'] = ({ name }) => ({
-    add: (count = 1, labels = {}) => {
-      const isRead = Object.values(labels).includes('read') && Object.values(labels).includes('initiator')
-      if (isRead && name.includes('operations')) reads += count
-    },
-  })
-  const metrics = { counter, gauge: () => nothing, histogram: () => nothing, onScrape: () => nothing }
-  const create = definePlugin<Metrics, object>({
-    name: 'counting',
-    provides: METRICS,
-    useFactory: () => metrics as unknown as Metrics,
-  })
-  return { metrics: create({}), reads: () => reads }
-}
 
 describe('neighbours', () => {
   const socketDirectory = mkdtempSync(join(tmpdir(), 'near-'))
