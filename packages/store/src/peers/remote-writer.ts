@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { asMooncakeError, MooncakeError, type Slice } from '@mooncake-ts/core'
 import type { Reservation, TieredBackend } from '../local/tiered-backend.js'
 import type { StagingPool } from '../local/staging-pool.js'
@@ -138,7 +139,10 @@ export class RemoteWriter {
     }
     if (earlier != null) {
       await earlier.catch(() => {})
-      if (this.#backend.has(item.key)) return EXISTED
+      if (this.#backend.has(item.key)) {
+        await this.#unannounced.answered([item], signal) // The earlier write may have failed, and this be another.
+        return EXISTED
+      }
     }
     const reservation = await this.#backend.reserve(item.byteLength, { deadlineMs: request.waitMs, signal })
     const target = await this.#targetOf(index, item, reservation, signal)
@@ -207,19 +211,39 @@ export class RemoteWriter {
         target.releaseStaging?.()
       }
     }
-    const leased = request.leasedFor != null
-    const mode = request.upsert ? 'upsert' : 'put'
-    const commits = whole.map(position => {
-      const { reservation, item } = targets[position]!
-      return { reservation, meta: metaOf(item, request) }
-    })
-    const outcomes = await this.#committer.commitMany(commits, mode, leased)
-    outcomes.forEach(({ existed, error }, i) => {
-      const expired = existed && leased ? leaseExpired() : undefined
-      const failed = error ?? expired
-      results[whole[i]!] = failed == null ? { existed } : failure(failed)
+    // A caller that gave up while this loop stood still may have put the keys elsewhere, and removed them there: its
+    // word is here by now, and is read in this turn.
+    await nextTurn()
+    const outcomes = await this.#commit(
+      whole.map(position => targets[position]!),
+      request,
+      signal,
+    )
+    outcomes.forEach((outcome, i) => {
+      results[whole[i]!] = outcome
     })
     return results
+  }
+
+  /** One result for each target, in order. */
+  async #commit(
+    targets: readonly Target[],
+    request: WriteRequest,
+    signal: AbortSignal,
+  ): Promise<WriteResultItem[]> {
+    if (signal.aborted) {
+      for (const { reservation } of targets) reservation.abandon()
+      return targets.map(() => failure(signal.reason))
+    }
+    const leased = request.leasedFor != null
+    const mode = request.upsert ? 'upsert' : 'put'
+    const commits = targets.map(({ reservation, item }) => ({ reservation, meta: metaOf(item, request) }))
+    const outcomes = await this.#committer.commitMany(commits, mode, leased)
+    return outcomes.map(({ existed, error }) => {
+      const expired = existed && leased ? leaseExpired() : undefined
+      const failed = error ?? expired
+      return failed == null ? { existed } : failure(failed)
+    })
   }
 }
 
