@@ -112,7 +112,10 @@ export class RouteNotifier {
       this.#telling = new Map()
       if (heard) continue
       this.#putBack(batch)
-      if (this.#closing.signal.aborted) break
+      if (this.#closing.signal.aborted) {
+        for (const change of this.#pending.values()) settle(change, 'ok') // Also what was not in this batch.
+        break
+      }
       await this.#clock.sleep(RETRY_MS, this.#closing.signal).catch(() => {})
     }
     this.#running = undefined

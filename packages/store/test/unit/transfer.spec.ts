@@ -163,6 +163,17 @@ describe('RouteNotifier', () => {
     await closed
     expect(notifier.pending).to.equal(1)
   })
+
+  it('leaves nobody waiting then, also for what came while it was telling for the last time', async () => {
+    const { notifier, add, nextCall } = start()
+    void add('a')
+    const one = await nextCall(1)
+    const late = add('b')
+    const closed = notifier.close()
+    one.fail()
+    expect(await late).to.equal(false)
+    await closed
+  })
 })
 
 describe('chunksOf', () => {
