@@ -80,23 +80,33 @@ export class LocalWrites {
     leased: boolean,
     outcomes: WriteOutcome[],
   ): Promise<void> {
+    const whole = await this.#copy(placed, outcomes)
+    const commits = whole.map(({ task, reservation }) => ({ reservation, meta: metaOf(task, terms) }))
+    const committed = await this.#committer.commitMany(commits, terms.upsert ? 'upsert' : 'put', leased)
+    whole.forEach(({ position }, i) => {
+      outcomes[position] = outcomeOf(committed[i]!, leased)
+    })
+  }
+
+  /**
+   * Those that were copied; the others have their outcome. Together, and each by itself where that is refused:
+   * for the sake of one whose Region was closed meanwhile the others need not fail.
+   */
+  async #copy(placed: readonly Placed[], outcomes: WriteOutcome[]): Promise<readonly Placed[]> {
     try {
       await this.#memory.copyPool.copy(
         placed.flatMap(({ task, reservation }) => gather(task.parts, reservation.slice!)),
       )
+      return placed
     } catch (cause) {
-      const error = asMooncakeError(cause)
-      for (const { position, reservation } of placed) {
-        reservation.abandon()
-        outcomes[position] = { existed: false, error }
+      if (placed.length > 1) {
+        return (await Promise.all(placed.map(each => this.#copy([each], outcomes)))).flat()
       }
-      return
+      const [{ position, reservation }] = placed as readonly [Placed]
+      reservation.abandon()
+      outcomes[position] = { existed: false, error: asMooncakeError(cause) }
+      return []
     }
-    const commits = placed.map(({ task, reservation }) => ({ reservation, meta: metaOf(task, terms) }))
-    const committed = await this.#committer.commitMany(commits, terms.upsert ? 'upsert' : 'put', leased)
-    placed.forEach(({ position }, i) => {
-      outcomes[position] = outcomeOf(committed[i]!, leased)
-    })
   }
 
   /** Never rejects. */
