@@ -76,7 +76,7 @@ export interface StoreLimits {
   readonly routeCacheTtlMs?: number
   /** Life of a PreWrite or PinKey. @defaultValue 5000 */
   readonly keyLeaseMs?: number
-  /** Views that `getView` gave and nobody has disposed of; more are refused. @defaultValue 65 536 */
+  /** Views that `getView` gave and nobody has disposed of; more are refused. At most 262 144. @defaultValue 65 536 */
   readonly viewsMax?: number
   /**
    * Objects in memory that processes of this host find, and copy, without asking; 260 bytes each, from the first such

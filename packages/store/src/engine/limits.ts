@@ -37,6 +37,7 @@ const OPTIONAL: ReadonlySet<string> = new Set<keyof StoreLimits>(['inlineBytesMa
 /** Where it is neither a share nor a time nor any whole number. */
 const MAXIMA: Readonly<Record<string, number>> = {
   inlineBytesMax: INLINE_BYTES_MAX, // The peer has the same.
+  viewsMax: 262_144, // An owner keeps no more pins.
   placesMax: PLACES_MAX,
 } satisfies Partial<Record<keyof StoreLimits, number>>
 

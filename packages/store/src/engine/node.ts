@@ -254,7 +254,7 @@ export class Node implements Startable {
   }
 
   #compose(): void {
-    const { memory, transports, clock, direction, tiers, rpc, limits } = this.#parts
+    const { memory, transports, clock, logger, direction, tiers, rpc, limits } = this.#parts
     const { backend, unannounced, router, admission, nodeId } = this
     const [submitter, staging, committer] = [this.#submitter, this.#staging, this.#committer]
     const peer = (endpoint: string): PeerClient => new PeerClient(rpc, endpoint)
@@ -281,6 +281,7 @@ export class Node implements Startable {
       unannounced,
       memory,
       clock,
+      logger,
       router,
       reader: this.#reader,
       transports,

@@ -1,17 +1,21 @@
 import { hasCode, MooncakeError } from '@mooncake-ts/core'
-import type { Clock, Completion, MemoryProvider, Region, RemoteView, Transport } from '@mooncake-ts/core'
+import type { Clock, Completion, Logger, MemoryProvider, ReadRoute } from '@mooncake-ts/core'
+import type { Region, RemoteView, Transport } from '@mooncake-ts/core'
 import { mapRegion, type HostRegion } from '@mooncake-ts/memory'
 import type { ObjectView } from '../api/view.js'
 import type { TieredBackend } from '../local/tiered-backend.js'
 import type { PeerClient } from '../peers/peer-client.js'
-import { PinKeeper } from '../peers/pin-keeper.js'
+import { PinKeeper, PINS_PER_CALL_MAX } from '../peers/pin-keeper.js'
 import type { WireRegion } from '../peers/protocol.js'
 import type { Unannounced } from '../peers/unannounced.js'
 import type { Router } from '../routes/router.js'
-import { groupBy } from './chunks.js'
+import { chunksOf, groupBy } from './chunks.js'
 import type { Deadline } from './deadline.js'
-import { OpenViews } from './open-view.js'
+import { OpenViews, type OpenViewInit } from './open-view.js'
 import type { Reader } from './reader.js'
+
+/** Copies begin at cache lines, whatever is read through them. */
+const COPY_ALIGN_BYTES = 64
 
 /** An upsert may come between asking for the length of an object and reading it. */
 const COPY_ATTEMPTS_MAX = 3
@@ -19,6 +23,7 @@ const COPY_ATTEMPTS_MAX = 3
 interface Wanted {
   readonly key: string
   view: ObjectView | undefined
+  route: ReadRoute | undefined
   /** Endpoints of owners that were not asked yet. */
   left: string[]
 }
@@ -28,6 +33,7 @@ export interface ViewerInit {
   readonly unannounced: Unannounced
   readonly memory: MemoryProvider
   readonly clock: Clock
+  readonly logger: Logger
   readonly router: Router
   readonly reader: Reader
   readonly transports: readonly Transport[]
@@ -44,6 +50,8 @@ export interface ViewerInit {
 export class Viewer {
   readonly #init: ViewerInit
   readonly #views = new OpenViews()
+  /** Views that calls under way may still open. */
+  #opening = 0
   /** By endpoint, while there is a pin. */
   readonly #keepers = new Map<string, PinKeeper>()
   /** Of transports that can show memory. */
@@ -59,25 +67,25 @@ export class Viewer {
   /** Undefined for a miss; in the order of the keys. @throws ERR_OVERLOADED, what a get throws */
   async views(keys: readonly string[], deadline: Deadline): Promise<Array<ObjectView | undefined>> {
     const { viewsMax, unannounced } = this.#init
-    if (this.#views.size + keys.length > viewsMax) {
+    if (this.#views.size + this.#opening + keys.length > viewsMax) {
       throw new MooncakeError('ERR_OVERLOADED', `${viewsMax} views are open: dispose of some`)
     }
-    const wanted = keys.map((key): Wanted => ({ key, view: undefined, left: [] }))
+    this.#opening += keys.length
+    const wanted = keys.map((key): Wanted => ({ key, view: undefined, route: undefined, left: [] }))
     try {
       const viewHere = (): void => {
         for (const each of wanted) each.view = this.#viewHere(each.key)
       }
       await unannounced.whenAnswered(wanted, viewHere, deadline.signal)
+      await this.#findRoutes(wanted.filter(isMissing), deadline)
       if (this.#schemes.length > 0) await this.#viewShared(wanted.filter(isMissing), deadline)
-      const copied = wanted.filter(isMissing).map(async each => {
-        each.view = await this.#viewCopy(each.key, deadline)
-      })
-      for (const result of await Promise.allSettled(copied))
-        if (result.status === 'rejected') throw result.reason
+      await this.#viewCopies(wanted.filter(isMissing), deadline)
       return wanted.map(each => each.view)
     } catch (error) {
       for (const { view } of wanted) view?.[Symbol.dispose]()
       throw error
+    } finally {
+      this.#opening -= wanted.filter(isMissing).length
     }
   }
 
@@ -85,6 +93,11 @@ export class Viewer {
   close(): void {
     this.#views.close()
     for (const keeper of [...this.#keepers.values()]) keeper.flush()
+  }
+
+  #open(init: OpenViewInit): ObjectView {
+    this.#opening--
+    return this.#views.open(init)
   }
 
   #viewHere(key: string): ObjectView | undefined {
@@ -100,7 +113,7 @@ export class Viewer {
       const release = (): void => {
         lease.release()
       }
-      return this.#views.open({ key, bytes, source: 'local', isValid: () => true, release })
+      return this.#open({ key, bytes, source: 'local', isValid: () => true, release })
     } catch (error) {
       lease.release()
       throw error
@@ -120,23 +133,35 @@ export class Viewer {
     return mapped
   }
 
+  /** From the cache, and of all others that are not here with one question to the directory. */
+  async #findRoutes(wanted: readonly Wanted[], { signal }: Deadline): Promise<void> {
+    const { backend, router } = this.#init
+    for (const each of wanted) each.route = router.cached(each.key)
+    const elsewhere = wanted.filter(({ key, route }) => route == null && !backend.has(key))
+    const unknown = groupBy(elsewhere, ({ key }) => key)
+    if (unknown.size === 0) return
+    const found = await router.lookUp([...unknown.keys()], signal)
+    for (const [index, same] of [...unknown.values()].entries())
+      for (const each of same) each.route = found[index]
+  }
+
   /** At the first owner that can, as many at a time as it has. */
   async #viewShared(wanted: readonly Wanted[], deadline: Deadline): Promise<void> {
-    const { router, nodeId, peer } = this.#init
-    const routes = new Map(wanted.map(({ key }) => [key, router.cached(key)]))
-    const unknown = [...routes.keys()].filter(key => routes.get(key) == null)
-    const found = unknown.length === 0 ? [] : await router.lookUp(unknown, deadline.signal)
-    unknown.forEach((key, index) => routes.set(key, found[index]))
+    const { nodeId, peer } = this.#init
     for (const each of wanted) {
-      const replicas = routes.get(each.key)?.replicas ?? []
+      const replicas = each.route?.replicas ?? []
       each.left = replicas.filter(replica => replica.nodeId !== nodeId).map(replica => replica.rpcEndpoint)
     }
     for (let left = wanted; ; left = left.filter(isMissing)) {
       const byOwner = groupBy(left, each => each.left.shift())
       byOwner.delete(undefined)
       if (byOwner.size === 0) return
-      const owners = [...byOwner]
-      await Promise.all(owners.map(([endpoint, some]) => this.#viewAt(peer(endpoint!), some, deadline)))
+      const calls: Promise<void>[] = []
+      for (const [endpoint, owned] of byOwner) {
+        for (let at = 0; at < owned.length; at += PINS_PER_CALL_MAX)
+          calls.push(this.#viewAt(peer(endpoint!), owned.slice(at, at + PINS_PER_CALL_MAX), deadline))
+      }
+      await Promise.all(calls)
       deadline.signal.throwIfAborted()
     }
   }
@@ -145,6 +170,7 @@ export class Viewer {
   async #viewAt(peer: PeerClient, wanted: readonly Wanted[], deadline: Deadline): Promise<void> {
     const { signal } = deadline
     const keeper = this.#keeper(peer)
+    using _asking = keeper.asking()
     const request = {
       keys: wanted.map(each => each.key),
       schemes: [...this.#schemes],
@@ -170,7 +196,7 @@ export class Viewer {
         if (shown == null) release()
         else {
           const { bytes } = shown
-          each.view = this.#views.open({ key, bytes, source: 'shared', isValid: () => shown.valid, release })
+          each.view = this.#open({ key, bytes, source: 'shared', isValid: () => shown.valid, release })
         }
       }),
     )
@@ -187,38 +213,77 @@ export class Viewer {
   }
 
   #keeper(peer: PeerClient): PinKeeper {
-    let keeper = this.#keepers.get(peer.endpoint)
+    const { clock, logger } = this.#init
+    const { endpoint } = peer
+    let keeper = this.#keepers.get(endpoint)
     if (keeper == null) {
-      keeper = new PinKeeper(peer, this.#init.clock, () => this.#keepers.delete(peer.endpoint))
-      this.#keepers.set(peer.endpoint, keeper)
+      const created: PinKeeper = new PinKeeper(peer, clock, logger, () => {
+        if (this.#keepers.get(endpoint) === created) this.#keepers.delete(endpoint)
+      })
+      keeper = created
+      this.#keepers.set(endpoint, keeper)
     }
     return keeper
   }
 
-  async #viewCopy(key: string, deadline: Deadline): Promise<ObjectView | undefined> {
-    const { backend, router, memory, reader } = this.#init
-    for (let attempt = 1; ; attempt++) {
-      const known =
-        backend.peek(key) ?? router.cached(key) ?? (await router.lookUp([key], deadline.signal))[0]
-      if (known == null) return undefined
-      const region = memory.createRegion({ byteLength: Math.max(1, known.byteLength), label: 'view' })
-      try {
-        const into = { region, offset: 0, byteLength: known.byteLength }
-        let read: Completion | undefined
-        await reader.run([key], [into], { deadline, verify: false }, completion => {
-          read = completion
-        })
-        const { bytes: byteLength, error } = read!
-        if (error == null) {
-          const bytes = region.view(0, byteLength)
-          return this.#views.open({ key, bytes, source: 'copy', isValid: () => true, release: () => {} })
+  /** Undefined views for those that nobody has. Chunk by chunk, as the reader does, each in one Region. */
+  async #viewCopies(wanted: readonly Wanted[], deadline: Deadline): Promise<void> {
+    const { backend, router } = this.#init
+    let left = wanted
+    for (let attempt = 1; left.length > 0; attempt++) {
+      const sized = left.flatMap(each => {
+        const known = backend.peek(each.key) ?? each.route
+        return known == null ? [] : [{ each, byteLength: known.byteLength }]
+      })
+      const chunks = chunksOf(sized, ({ byteLength }) => byteLength)
+      const results = await Promise.allSettled(chunks.map(chunk => this.#copyChunk(chunk, deadline)))
+      const again: Wanted[] = []
+      for (const result of results) {
+        if (result.status === 'rejected') throw result.reason
+        for (const { each, error } of result.value) {
+          if (attempt === COPY_ATTEMPTS_MAX) throw error
+          router.forget(each.key)
+          again.push(each)
         }
-        if (hasCode(error, 'ERR_OBJECT_NOT_FOUND')) return undefined
-        if (!hasCode(error, 'ERR_BUFFER_OVERFLOW') || attempt === COPY_ATTEMPTS_MAX) throw error
-        router.forget(key)
-      } finally {
-        region.close() // The view keeps the memory.
       }
+      await this.#findRoutes(again, deadline)
+      left = again
+    }
+  }
+
+  /** Gives those that have grown meanwhile. */
+  async #copyChunk(
+    chunk: ReadonlyArray<{ readonly each: Wanted; readonly byteLength: number }>,
+    deadline: Deadline,
+  ): Promise<Array<{ readonly each: Wanted; readonly error: Error }>> {
+    const { memory, reader } = this.#init
+    let end = 0
+    const places = chunk.map(({ byteLength }) => {
+      const offset = end
+      end += Math.ceil(byteLength / COPY_ALIGN_BYTES) * COPY_ALIGN_BYTES
+      return { offset, byteLength }
+    })
+    const region = memory.createRegion({ byteLength: Math.max(1, end), label: 'view' })
+    try {
+      const completions = new Array<Completion>(chunk.length)
+      const keys = chunk.map(({ each }) => each.key)
+      const targets = places.map(place => ({ region, ...place }))
+      await reader.run(keys, targets, { deadline, verify: false }, completion => {
+        completions[completion.index] = completion
+      })
+      const grown: Array<{ each: Wanted; error: Error }> = []
+      completions.forEach(({ error, bytes: byteLength }, i) => {
+        const { each } = chunk[i]!
+        if (error == null) {
+          const { key } = each
+          const bytes = region.view(places[i]!.offset, byteLength)
+          each.view = this.#open({ key, bytes, source: 'copy', isValid: () => true, release: () => {} })
+        } else if (hasCode(error, 'ERR_BUFFER_OVERFLOW')) grown.push({ each, error })
+        else if (!hasCode(error, 'ERR_OBJECT_NOT_FOUND')) throw error
+      })
+      return grown
+    } finally {
+      region.close() // The views keep the memory.
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '@mooncake-ts/core'
+import type { Clock, Logger } from '@mooncake-ts/core'
 import type { PeerClient } from './peer-client.js'
 
 /** An object that its owner keeps where it is for us. */
@@ -13,27 +13,45 @@ const RENEWALS_PER_LEASE = 3
 /** Pins that were let go travel with the next request for pins, or by themselves when none has come for this long. */
 const LET_GO_MS = 10
 
-/** Renews the pins that this node has with one owner, all in one call, for as long as there are any. */
+/** Of one call: with the longest keys it is a fifth of the frames that a peer takes by default. */
+export const PINS_PER_CALL_MAX = 1024
+
+/** Renews the pins that this node has with one owner, all of them together, for as long as there are any. */
 export class PinKeeper {
   readonly #peer: PeerClient
   readonly #clock: Clock
   readonly #pins = new Set<Pin>()
   /** The owner has not heard yet that we have done with them. */
   #loose: Pin[] = []
+  /** Requests under way that may bring pins. */
+  #asking = 0
+  readonly #log: Logger
   readonly #onIdle: () => void
   #renewing: Disposable | undefined
   #renewMs = Infinity
   #lettingGo: Disposable | undefined
 
-  /** @param onIdle there are no pins any more */
-  constructor(peer: PeerClient, clock: Clock, onIdle: () => void) {
+  /** @param onIdle there are no pins any more, and nobody is asking for any */
+  constructor(peer: PeerClient, clock: Clock, logger: Logger, onIdle: () => void) {
     this.#peer = peer
     this.#clock = clock
+    this.#log = logger
     this.#onIdle = onIdle
   }
 
   get size(): number {
     return this.#pins.size
+  }
+
+  /** Until that is disposed of pins may come. */
+  asking(): Disposable {
+    this.#asking++
+    return {
+      [Symbol.dispose]: () => {
+        this.#asking--
+        this.#restIfIdle()
+      },
+    }
   }
 
   keep(pin: Pin, leaseMs: number): void {
@@ -56,38 +74,47 @@ export class PinKeeper {
     })
   }
 
-  /** Pins that were let go, for somebody who tells the owner. */
+  /** Pins that were let go, for somebody who tells the owner: as many as go into one call. */
   takeLoose(): Pin[] {
-    const loose = this.#loose
-    this.#loose = []
-    return loose
+    return this.#loose.splice(0, PINS_PER_CALL_MAX)
   }
 
   /** Tells the owner now. */
   flush(): void {
     this.#lettingGo?.[Symbol.dispose]()
     this.#lettingGo = undefined
-    const loose = this.takeLoose()
-    if (loose.length > 0) this.#peer.unpinKeys(loose, {}).catch(() => {})
+    while (this.#loose.length > 0) this.#peer.unpinKeys(this.takeLoose(), {}).catch(() => {})
     this.#restIfIdle()
   }
 
   async #renew(): Promise<void> {
     const pins = [...this.#pins]
+    const renewals: Promise<void>[] = []
+    for (let at = 0; at < pins.length; at += PINS_PER_CALL_MAX) {
+      renewals.push(this.#renewSome(pins.slice(at, at + PINS_PER_CALL_MAX)))
+    }
+    await Promise.all(renewals)
+    this.#restIfIdle()
+  }
+
+  async #renewSome(pins: readonly Pin[]): Promise<void> {
     try {
       const results = await this.#peer.renewPins(pins, { deadlineMs: this.#renewMs })
       pins.forEach((pin, index) => {
         if (results[index]?.code != null) this.#pins.delete(pin) // It has run out, and will not come back.
       })
-      this.#restIfIdle()
-    } catch {
-      // The owner is away; the next time comes before the lease has run out.
+    } catch (error) {
+      // The next time comes before the lease has run out.
+      const { endpoint } = this.#peer
+      this.#log.warn('Pins on shown objects could not be renewed', { endpoint, pins: pins.length, error })
     }
   }
 
   #restIfIdle(): void {
-    if (this.#pins.size > 0 || this.#loose.length > 0) return
+    if (this.#pins.size + this.#loose.length + this.#asking > 0) return
     this.#onIdle()
+    this.#lettingGo?.[Symbol.dispose]()
+    this.#lettingGo = undefined
     this.#renewing?.[Symbol.dispose]()
     this.#renewing = undefined
     this.#renewMs = Infinity
