@@ -23,8 +23,8 @@ export interface LaneGroupHost {
   readonly clock: Clock
   /** Connects and greets. Rejects with a MooncakeError. */
   openLane(): Promise<ClientLane>
-  /** Whether so many bytes may go on the wire now. */
-  admits(byteLength: number): boolean
+  /** Whether a piece may go on the wire now, in one frame with so many bytes; one alone always may. */
+  admits(frameBytes: number, pieceBytes: number): boolean
   /** Takes the piece's slot; false where it failed instead, and is settled. */
   prepare(piece: Piece): boolean
   /** Bytes were posted. */
@@ -45,6 +45,7 @@ export class LaneGroup {
   /** Lanes on their way; they never reject. */
   readonly #openings = new Set<Promise<void>>()
   #reopenMs = -Infinity
+  #pumping = false
   #closed = false
 
   constructor(host: LaneGroupHost, options: LaneGroupOptions) {
@@ -70,13 +71,23 @@ export class LaneGroup {
     this.#queue.push(piece)
   }
 
-  /** Posts what can be posted, and opens lanes for the rest. */
+  /**
+   * Posts what can be posted, and opens lanes for the rest. A piece that fails in between ends its operation, whose
+   * owner may push more and call again from inside: the lane that was chosen is not for that call, and what it pushed
+   * is found by this one.
+   */
   pump(): void {
-    for (;;) {
-      const lane = this.#freest()
-      const pieces = lane == null ? [] : this.#takeFrame(lane.limits.frameOpsMax)
-      if (lane == null || pieces.length === 0) break
-      lane.post(pieces)
+    if (this.#pumping) return
+    this.#pumping = true
+    try {
+      for (;;) {
+        const lane = this.#freest()
+        const pieces = lane == null ? [] : this.#takeFrame(lane.limits.frameOpsMax)
+        if (lane == null || pieces.length === 0) break
+        lane.post(pieces)
+      }
+    } finally {
+      this.#pumping = false
     }
     this.#openLanes()
   }
@@ -114,7 +125,7 @@ export class LaneGroup {
     const packedBytes = this.#packedBytes()
     for (let next = this.#queue.first; next != null && pieces.length < opsMax; next = this.#queue.first) {
       if (pieces.length > 0 && byteLength + next.byteLength > packedBytes) break
-      if (!this.#host.admits(byteLength + next.byteLength)) break
+      if (!this.#host.admits(byteLength, next.byteLength)) break
       this.#queue.shift()
       if (!this.#host.prepare(next)) continue
       pieces.push(next)

@@ -124,9 +124,9 @@ export class Peer implements LaneGroupHost {
     })
   }
 
-  admits(byteLength: number): boolean {
-    const { inflightBytesMaxPerPeer } = this.#deps.options
-    return this.#inflightBytes === 0 || this.#inflightBytes + byteLength <= inflightBytesMaxPerPeer
+  admits(frameBytes: number, pieceBytes: number): boolean {
+    const inflightBytes = this.#inflightBytes + frameBytes
+    return inflightBytes === 0 || inflightBytes + pieceBytes <= this.#deps.options.inflightBytesMaxPerPeer
   }
 
   posted(byteLength: number): void {
