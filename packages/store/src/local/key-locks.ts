@@ -22,20 +22,11 @@ export class KeyLocks {
 
   /** Runs `fn` alone among the keys of this stripe; gives what it gives, when it gives it. */
   lock<T>(key: string, fn: () => T | Promise<T>): T | Promise<T> {
-    return this.#run([this.#stripeOf(key)], fn)
-  }
-
-  /**
-   * Runs `fn` alone among all of these keys. Stripes are taken in ascending order, so batches never wait for
-   * each other in a ring.
-   */
-  lockMany<T>(keys: Iterable<string>, fn: () => T | Promise<T>): T | Promise<T> {
-    const stripes = new Set<number>()
-    for (const key of keys) stripes.add(this.#stripeOf(key))
-    return this.#run(
-      [...stripes].sort((a, b) => a - b),
-      fn,
-    )
+    const stripe = this.#stripeOf(key)
+    if (this.#held[stripe] === 1) return this.#turn(stripe).then(() => this.#runHeld(stripe, fn))
+    this.#held[stripe] = 1
+    this.#heldCount++
+    return this.#runHeld(stripe, fn)
   }
 
   /** Whether `lock` would have to wait. */
@@ -47,43 +38,20 @@ export class KeyLocks {
     return hashKey(key) % this.#held.length
   }
 
-  #run<T>(stripes: readonly number[], fn: () => T | Promise<T>): T | Promise<T> {
-    for (let i = 0; i < stripes.length; i++) {
-      if (this.#held[stripes[i]!] === 1) return this.#runLater(stripes, i, fn)
-      this.#hold(stripes[i]!)
-    }
-    return this.#runHeld(stripes, fn)
-  }
-
-  /** Those before `from` are held already. */
-  async #runLater<T>(stripes: readonly number[], from: number, fn: () => T | Promise<T>): Promise<T> {
-    for (let i = from; i < stripes.length; i++) {
-      const stripe = stripes[i]!
-      if (this.#held[stripe] === 0) this.#hold(stripe)
-      else await this.#turn(stripe)
-    }
-    return await this.#runHeld(stripes, fn)
-  }
-
-  #runHeld<T>(stripes: readonly number[], fn: () => T | Promise<T>): T | Promise<T> {
+  #runHeld<T>(stripe: number, fn: () => T | Promise<T>): T | Promise<T> {
     let result: T | Promise<T>
     try {
       result = fn()
     } catch (error) {
-      this.#release(stripes)
+      this.#release(stripe)
       throw error
     }
     if (result instanceof Promise)
       return result.finally(() => {
-        this.#release(stripes)
+        this.#release(stripe)
       })
-    this.#release(stripes)
+    this.#release(stripe)
     return result
-  }
-
-  #hold(stripe: number): void {
-    this.#held[stripe] = 1
-    this.#heldCount++
   }
 
   #turn(stripe: number): Promise<void> {
@@ -94,19 +62,17 @@ export class KeyLocks {
     })
   }
 
-  #release(stripes: readonly number[]): void {
-    for (const stripe of stripes) {
-      const queue = this.#waiting.get(stripe)
-      if (queue == null) {
-        this.#held[stripe] = 0
-        this.#heldCount--
-        continue
-      }
-      // Handed over without being free in between, so that nobody overtakes.
-      const [next] = queue
-      queue.delete(next!)
-      if (queue.size === 0) this.#waiting.delete(stripe)
-      next!()
+  #release(stripe: number): void {
+    const queue = this.#waiting.get(stripe)
+    if (queue == null) {
+      this.#held[stripe] = 0
+      this.#heldCount--
+      return
     }
+    // Handed over without being free in between, so that nobody overtakes.
+    const [next] = queue
+    queue.delete(next!)
+    if (queue.size === 0) this.#waiting.delete(stripe)
+    next!()
   }
 }
