@@ -96,6 +96,7 @@ export class Committer {
   async commitMany(commits: readonly Commit[], mode: WriteMode, leased = false): Promise<CommitOutcome[]> {
     const outcomes = new Array<CommitOutcome>(commits.length).fill(COMMITTED)
     const batch = new AddBatch()
+    const adds = new Array<ReplicaAdd | undefined>(commits.length)
     const installed: string[] = []
     const waits: Promise<void>[] = []
     commits.forEach((commit, position) => {
@@ -109,7 +110,8 @@ export class Committer {
         return
       }
       try {
-        if (this.#commitNow(commit, mode, leased, batch)) installed.push(key)
+        adds[position] = this.#commitNow(commit, mode, leased, batch)
+        if (adds[position] != null) installed.push(key)
         else {
           // The value that is here may have to go.
           outcomes[position] = EXISTED
@@ -124,22 +126,25 @@ export class Committer {
     const answered = this.#dropRefused(batch)
     if (mode === 'put' && installed.length > 0) this.#unannounced.track(installed, answered)
     await answered
-    for (const { key, generation } of batch.refused) {
-      const position = commits.findIndex(({ meta }) => meta.key === key && meta.generation === generation)
-      outcomes[position] = EXISTED
+    if (batch.refused.length > 0) {
+      const refused = new Set<ReplicaAdd | undefined>(batch.refused)
+      adds.forEach((add, position) => {
+        if (refused.has(add)) outcomes[position] = EXISTED
+      })
     }
     await Promise.all(waits)
     return outcomes
   }
 
-  /** False where another value stays. @throws what makes it impossible */
-  #commitNow(commit: Commit, mode: WriteMode, leased: boolean, batch: AddBatch): boolean {
+  /** What the directory is told; undefined where another value stays. @throws what makes it impossible */
+  #commitNow(commit: Commit, mode: WriteMode, leased: boolean, batch: AddBatch): ReplicaAdd | undefined {
     const { reservation, meta } = commit
     this.#generations.observe(meta.generation)
     this.#checkLease(commit, leased)
-    if (this.#backend.commitNow(reservation, meta, mode) !== 'committed') return false
-    this.#notifier.addTo(batch, this.#addOf(commit, mode))
-    return true
+    if (this.#backend.commitNow(reservation, meta, mode) !== 'committed') return undefined
+    const add = this.#addOf(commit, mode)
+    this.#notifier.addTo(batch, add)
+    return add
   }
 
   /** For tiers that have to be asked. Never rejects. */

@@ -101,6 +101,7 @@ export class PeerClient {
   async unpinKeys(items: OperationRefs, options: RpcCallOptions): Promise<void> {
     await this.#client.call(UnPinKey, { items: [...items] }, options)
   }
+
   async openPlaces(options: RpcCallOptions): Promise<ReturnType<typeof OpenPlaces.parseResponse>> {
     return await this.#client.call(OpenPlaces, {}, options)
   }

@@ -30,7 +30,8 @@ import { WriteLeases } from '../../dist/routes/write-leases.js'
 import { Suspects } from '../../dist/routes/suspects.js'
 import { Admission } from '../../dist/transfer/admission.js'
 import { Announcement } from '../../dist/transfer/announcement.js'
-import { Harness, metaOf, settled } from '../local/support/harness.js'
+import { Harness, metaOf, poisonTier, settled } from '../local/support/harness.js'
+import { MapTier } from '../local/support/tiers.js'
 
 /** A transport that counts what it exposes and has not taken back, and that can refuse. */
 class CountingTransport {
@@ -116,6 +117,83 @@ describe('Committer', () => {
     expect(await put).to.equal(false)
     await notifier.close()
     expect(heard.at(-1)).to.equal('-gone')
+  })
+})
+
+describe('Committer, of many', () => {
+  /** A directory that keeps puts of these keys away, or that cannot be reached. */
+  function committerOf({ backend, clock }: Harness, stale: ReadonlySet<string> | 'away') {
+    const known: string[] = []
+    const unannounced = new Unannounced()
+    const syncReplicas = (adds: readonly { key: string }[]) =>
+      stale === 'away'
+        ? Promise.reject(new MooncakeError('ERR_MASTER_UNAVAILABLE'))
+        : Promise.resolve(adds.map(({ key }) => (stale.has(key) ? 'stale' : 'ok')))
+    const notifier = new RouteNotifier({ syncReplicas } as unknown as Directory, clock, silentLogger)
+    const committer = new Committer({
+      backend,
+      notifier,
+      unannounced,
+      locks: new KeyLocks(),
+      generations: new GenerationClock(clock),
+      nodeName: 'n',
+      onKnown: key => void known.push(key),
+    })
+    return { committer, unannounced, notifier, known }
+  }
+
+  it('gives each its own outcome, whichever tier it went to and whatever the directory says', async () => {
+    const ssd = new MapTier(1000)
+    await using harness = new Harness(memory => [poisonTier(memory, 1000), ssd])
+    const { backend } = harness
+    await harness.put('here', 10)
+    const { committer, unannounced, known } = committerOf(harness, new Set(['b', 'slow-stale']))
+    const commitOf = (key: string, tier: string, byteLength = 10) => ({
+      reservation: backend.reserveNow(10, tier)!,
+      meta: metaOf(key, byteLength),
+    })
+    ssd.hold = true
+    const committing = committer.commitMany(
+      [
+        commitOf('a', 'dram-0'),
+        commitOf('slow', 'ssd-0'),
+        commitOf('b', 'dram-0'),
+        commitOf('slow-stale', 'ssd-0'),
+        commitOf('here', 'dram-0'),
+        commitOf('wrong', 'dram-0', 11),
+        commitOf('c', 'dram-0'),
+      ],
+      'put',
+    )
+    await until(() => known.length === 2)
+    expect(known, 'those in memory need not wait for the others').to.deep.equal(['a', 'c'])
+    ssd.letGo()
+    const outcomes = await committing
+    expect(outcomes.map(({ existed }) => existed)).to.deep.equal([
+      ...[false, false, true, true, true],
+      ...[false, false],
+    ])
+    const codes = outcomes.map(({ error }) => (error as MooncakeError | undefined)?.code)
+    expect(codes.filter(code => code != null)).to.deep.equal(['ERR_INVALID_PARAMS'])
+    expect(codes[5]).to.equal('ERR_INVALID_PARAMS')
+    const keys = ['a', 'slow', 'b', 'slow-stale', 'here', 'wrong', 'c']
+    expect(keys.filter(key => backend.has(key))).to.deep.equal(['a', 'slow', 'here', 'c'])
+    expect(keys.some(key => unannounced.has(key))).to.equal(false)
+  })
+
+  it('keeps what it cannot tell the directory of: it is told again', async () => {
+    await using harness = Harness.dram(1000)
+    const { committer, notifier } = committerOf(harness, 'away')
+    const commits = ['a', 'b'].map(key => ({ reservation: harness.space(10), meta: metaOf(key, 10) }))
+    const outcomes = await committer.commitMany(commits, 'put')
+    expect(outcomes).to.deep.equal([{ existed: false }, { existed: false }])
+    await settled()
+    expect([harness.backend.has('a'), harness.backend.has('b'), notifier.pending]).to.deep.equal([
+      true,
+      true,
+      2,
+    ])
+    await notifier.close()
   })
 })
 
