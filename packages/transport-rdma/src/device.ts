@@ -41,6 +41,9 @@ export function portStateOf({ subject }: NativeEvent): boolean | undefined {
   return subject === EVENT_PORT_ERROR || subject === EVENT_DEVICE_FATAL ? false : undefined
 }
 
+/** What the system says where a limit is reached: EAGAIN, ENOMEM, ENOSPC, and EINVAL of drivers that know no better. */
+const NO_ROOM: ReadonlySet<number> = new Set([11, 12, 22, 28])
+
 interface EndpointEntry {
   created?: (event: NativeEvent) => void
   connected?: (event: NativeEvent) => void
@@ -107,7 +110,10 @@ export class Device {
     if (!this.#closed) this.#native.deregister(id)
   }
 
-  /** Rejects with ERR_TRANSFER_FAIL, then at rest. `onBroken` is told once, when it ends by itself. */
+  /**
+   * Rejects with ERR_OVERLOADED where the device has no room for one more, or with ERR_TRANSFER_FAIL; then at rest.
+   * `onBroken` is told once, when it ends by itself.
+   */
   createEndpoint(
     queuePairs: number,
     depth: number,
@@ -124,7 +130,8 @@ export class Device {
         if (status === 0) resolve({ id, info: bytes, closed })
         else {
           this.#forget(id)
-          reject(systemError(`${this.name} could not make an endpoint (${text})`, status))
+          const code = NO_ROOM.has(status) ? 'ERR_OVERLOADED' : 'ERR_TRANSFER_FAIL'
+          reject(systemError(`${this.name} could not make an endpoint (${text})`, status, code))
         }
       }
     })

@@ -1,4 +1,4 @@
-import { MooncakeError, type Clock } from '@mooncake-ts/core'
+import { hasCode, MooncakeError, type Clock } from '@mooncake-ts/core'
 import type { Device, EndpointHandle, Registered } from './device.js'
 import type { Piece } from './piece.js'
 import { KIND_READ, KIND_WRITE, Order } from './native.js'
@@ -205,7 +205,7 @@ export class Link {
     try {
       return await create()
     } catch (error) {
-      const closed = this.#deps.store.closeIdle(this.device)
+      const closed = hasCode(error, 'ERR_OVERLOADED') ? this.#deps.store.closeIdle(this.device) : undefined
       if (closed == null) throw error
       await closed.closing
       return await create()

@@ -126,9 +126,11 @@ export class Peer {
 
   async #run(pieces: readonly Piece[]): Promise<void> {
     try {
-      const links = await this.#usableLinks()
+      let links = await this.#usableLinks()
       const registrations = pieces.flatMap(({ registration }) => registration.pending ?? [])
       if (registrations.length > 0) await Promise.all(registrations)
+      // They were idle meanwhile, and may have made room for those of another peer.
+      if (!links.some(link => link.up)) links = await this.#usableLinks()
       this.#post(
         pieces.filter(piece => this.#waiting.delete(piece)),
         links.filter(link => link.up),
