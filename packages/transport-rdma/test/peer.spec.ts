@@ -95,7 +95,7 @@ class Bench {
     const op = { kind: 'read', local: { byteLength: 1 }, remote } as unknown as TransferOp
     const byDevice = new Map<Device, Registered>([[this.device, { id: 1, rkey: 1, numaNode: -1 }]])
     const registration = { offset: 0, byteLength: 1, byDevice, error: undefined, pending }
-    const key: WindowKey = { slot: 0, token: [0, 0, 0, 0] }
+    const key: WindowKey = { slot: 0, token: [0, 0, 0, 0], name: '' }
     const moving = new BatchesInFlight(systemClock, 1000).run([op], new AbortController().signal, () => ({
       queue: (batch, index) => {
         const operation = new BatchOperation(batch, index, op)

@@ -53,7 +53,7 @@ function unreachable(): Peer {
   })
 }
 
-/** What a transport does with operations that are staged, without devices: what is posted ends when the test says so. */
+/** What a transport does with staged operations, without devices: what is posted ends when the test says so. */
 class Bench {
   readonly staging: Staging
   /** How often each operation has come to rest, by its place in the batch. */
