@@ -82,8 +82,12 @@ export class Neighbours {
 
   async #map(peer: PeerClient): Promise<NeighbourMemory | undefined> {
     const options = { deadlineMs: OPEN_TIMEOUT_MS, signal: this.#closing.signal }
-    const { table: region, tableBytes = 0, regions } = await peer.openPlaces(options)
-    for (const transport of this.#transports) {
+    let places = await peer.openPlaces({ isNeighbour: false }, options)
+    const reaching = this.#transports.filter(transport => windowFor(transport, places.table) != null)
+    if (reaching.length === 0) return undefined
+    if (places.tableBytes == null) places = await peer.openPlaces({ isNeighbour: true }, options)
+    const { table: region, tableBytes = 0, regions } = places
+    for (const transport of reaching) {
       const window = windowFor(transport, region)
       const windows = regions.map(each => windowFor(transport, each)).filter(each => each != null)
       if (window == null || windows.length < regions.length) continue

@@ -6,6 +6,7 @@ import { PlaceTable, placeTableBytes, slotsFor } from './place-table.js'
 
 /** A neighbour that has seen no beat for a few of these asks in the ordinary way. */
 export const BEAT_MS = 1000
+const SAMPLE_BYTES = 64
 /** Then other work has its turn. */
 const FILL_OBJECTS_PER_TURN = 1000
 
@@ -18,11 +19,15 @@ export interface PlacesInit {
   readonly placesMax: number
 }
 
-/** What exists from the first neighbour on. */
-interface Opened {
-  readonly table: PlaceTable
+/** Memory that neighbours can map. */
+interface Shown {
   readonly region: Region
   readonly window: WireRegion
+}
+
+/** What exists from the first neighbour on. */
+interface Opened extends Shown {
+  readonly table: PlaceTable
   readonly beat: Disposable
 }
 
@@ -38,6 +43,8 @@ export class Places {
   readonly #exposures: Exposure[] = []
   /** Regions that objects lie in. */
   readonly #regions = new Map<Region, { readonly number: number; readonly window: WireRegion }>()
+  /** By which peers see whether they are neighbours. */
+  #sample: Shown | undefined
   #opened: Opened | undefined
   #closed = false
 
@@ -46,9 +53,13 @@ export class Places {
     this.#transports = init.transports.filter(transport => transport.view != null)
   }
 
-  /** What a neighbour needs. @throws ERR_OUT_OF_MEMORY, ERR_SHUTTING_DOWN */
-  open(): ReturnType<typeof OpenPlaces.parseResponse> {
+  /** What a neighbour needs, or a peer that may be one. @throws ERR_OUT_OF_MEMORY, ERR_SHUTTING_DOWN */
+  open(isNeighbour: boolean): ReturnType<typeof OpenPlaces.parseResponse> {
     if (this.#transports.length === 0 || this.#init.placesMax === 0 || this.#closed) return { regions: [] }
+    if (this.#opened == null && !isNeighbour) {
+      this.#sample ??= this.#show(SAMPLE_BYTES)
+      return { table: this.#sample.window, regions: [] }
+    }
     if (this.#opened == null) {
       this.#opened = this.#create()
       this.#fill().catch(() => {
@@ -83,26 +94,27 @@ export class Places {
 
   close(): void {
     this.#closed = true
-    if (this.#opened == null) return
-    const { table, region, beat } = this.#opened
+    this.#opened?.beat[Symbol.dispose]()
+    this.#opened?.table.withdrawAll()
+    for (const exposure of this.#exposures.splice(0)) void exposure.revoke() // Its rest is of no matter: nobody writes.
+    for (const shown of [this.#opened, this.#sample]) shown?.region.close()
     this.#opened = undefined
-    beat[Symbol.dispose]()
-    table.withdrawAll()
-    for (const exposure of this.#exposures) void exposure.revoke() // Its rest is of no matter: nobody writes.
-    region.close()
   }
 
   #create(): Opened {
-    const { memory, clock, placesMax } = this.#init
-    const byteLength = placeTableBytes(slotsFor(placesMax))
-    const region = memory.createRegion({ byteLength, label: 'places' })
+    const { clock, placesMax } = this.#init
+    const shown = this.#show(placeTableBytes(slotsFor(placesMax)))
+    const table = new PlaceTable(shown.region.view(0, shown.region.byteLength))
+    const beat = clock.every(BEAT_MS, () => {
+      table.beatOnce()
+    })
+    return { ...shown, table, beat }
+  }
+
+  #show(byteLength: number): Shown {
+    const region = this.#init.memory.createRegion({ byteLength, label: 'places' })
     try {
-      const table = new PlaceTable(region.view(0, byteLength))
-      const window = this.#expose(region)
-      const beat = clock.every(BEAT_MS, () => {
-        table.beatOnce()
-      })
-      return { table, region, window, beat }
+      return { region, window: this.#expose(region) }
     } catch (error) {
       region.close()
       throw error

@@ -81,7 +81,7 @@ export class ClientRpcService {
     })
     serve(RenewPinKey, ({ items }) => sessions.renewPins(items))
     this.#handlers.push(
-      rpc.handle(OpenPlaces, () => places.open()),
+      rpc.handle(OpenPlaces, ({ isNeighbour }) => places.open(isNeighbour)),
       rpc.handle(CountUses, ({ keys }) => {
         for (const key of keys) backend.used(key)
         return {}

@@ -102,8 +102,11 @@ export class PeerClient {
     await this.#client.call(UnPinKey, { items: [...items] }, options)
   }
 
-  async openPlaces(options: RpcCallOptions): Promise<ReturnType<typeof OpenPlaces.parseResponse>> {
-    return await this.#client.call(OpenPlaces, {}, options)
+  async openPlaces(
+    request: ReturnType<typeof OpenPlaces.parseRequest>,
+    options: RpcCallOptions,
+  ): Promise<ReturnType<typeof OpenPlaces.parseResponse>> {
+    return await this.#client.call(OpenPlaces, request, options)
   }
 
   async countUses(keys: readonly string[], options: RpcCallOptions): Promise<void> {

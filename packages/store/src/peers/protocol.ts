@@ -216,12 +216,14 @@ export const UnPinKey = defineMethod('Client.UnPinKey', {
 
 /**
  * Memory that says where the objects of this node lie, and the Regions that they lie in, for neighbours: `PlaceTable`.
- * No table where nobody could map it.
+ * No table where nobody could map it. Where there is none yet, who does not know whether it is a neighbour gets a
+ * window by which to see that: a table is not made for peers on other hosts.
  */
 export const OpenPlaces = defineMethod('Client.OpenPlaces', {
-  request: Type.Object({}),
+  request: Type.Object({ isNeighbour: Type.Boolean() }),
   response: Type.Object({
     table: Type.Optional(Region),
+    /** Absent: `table` is none yet. */
     tableBytes: Type.Optional(Count),
     /** By the numbers in the table. */
     regions: Regions,

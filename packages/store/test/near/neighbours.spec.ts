@@ -29,12 +29,19 @@ class Owner {
   fault: MooncakeError | undefined
   valid = true
   opened = 0
+  hasTable = true
+  isFar = false
+  sampled = 0
   regionCount = 1
   readonly uses: string[][] = []
 
   readonly peer = {
     endpoint: 'owner:1',
-    openPlaces: async () => {
+    openPlaces: async ({ isNeighbour }: { isNeighbour: boolean }) => {
+      if (!isNeighbour && !this.hasTable) {
+        this.sampled++
+        return { table: { windows: [windowOf('sample')] }, regions: [] }
+      }
       this.opened++
       const regions = Array.from({ length: this.regionCount }, () => ({ windows: [windowOf('memory')] }))
       const table = { windows: [windowOf('table')] }
@@ -48,7 +55,7 @@ class Owner {
 
   readonly transport = {
     scheme: 'shm',
-    reaches: () => true,
+    reaches: () => !this.isFar,
     view: async ({ window }: { window: RemoteWindow }) => {
       const isValid = (): boolean => this.valid
       const bytes = window.endpoint === 'table' ? this.tableBytes : this.memory
@@ -249,6 +256,22 @@ describe('Neighbours', () => {
       asked: [0],
       error,
     })
+  })
+
+  it('have a table made for them where there is none, which nobody has who is on another host', async () => {
+    neighbours.close()
+    owner.hasTable = false
+    neighbours = new Neighbours(clock, [owner.transport])
+    await opened()
+    expect([owner.sampled, owner.opened]).to.deep.equal([1, 2])
+    neighbours.close()
+    owner.isFar = true
+    neighbours = new Neighbours(clock, [owner.transport])
+    expect(neighbours.at(owner.peer)).to.equal(undefined)
+    await until(() => owner.sampled === 2)
+    await clock.advance(BEAT_MS)
+    expect(neighbours.at(owner.peer)).to.equal(undefined)
+    expect([owner.sampled, owner.opened]).to.deep.equal([2, 2])
   })
 
   it('hear in time what was read', async () => {
