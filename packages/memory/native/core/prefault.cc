@@ -34,13 +34,15 @@ unsigned ThreadCount() { return std::clamp(std::thread::hardware_concurrency() /
 /* One huge page instead of 512 small ones, if it can be had (Linux 6.1): a device gets one address instead of many. Asking
  * for it is not subject to the policy for pages that nobody asked for. The kernel wants a page to begin with. What fails
  * here is taken page by page. */
-void TakeHugePage(uint8_t* piece) {
-  if (madvise(piece, static_cast<size_t>(sysconf(_SC_PAGESIZE)), MADV_POPULATE_WRITE) != 0) return;
-  (void)madvise(piece, kPieceBytes, MADV_COLLAPSE);
+bool TakeHugePage(uint8_t* piece) {
+  return madvise(piece, static_cast<size_t>(sysconf(_SC_PAGESIZE)), MADV_POPULATE_WRITE) == 0 &&
+         madvise(piece, kPieceBytes, MADV_COLLAPSE) == 0;
 }
 
+/* In a row. Each makes the kernel reclaim and compact memory, in vain where that is in too many pieces. */
+constexpr unsigned kHugePageFailuresMax = 16;
+
 int TakePages(const mooncake_region* region, uint64_t offset, uint64_t length_bytes) {
-  if (length_bytes == kPieceBytes) TakeHugePage(region->base + offset);
   if (madvise(region->base + offset, length_bytes, MADV_POPULATE_WRITE) == 0) return 0;
   if (errno != EINVAL) return errno;
   return AllocateAndTouch(region->fd, region->base + offset, offset, length_bytes);
@@ -121,10 +123,13 @@ void Prefaulter::Work() {
       prefault->next_offset_ += kPieceBytes;
       prefault->pieces_running_ += 1;
       queue_.push_back(prefault);
-      lock.unlock();
       const uint64_t piece_bytes = std::min(kPieceBytes, prefault->length_bytes_ - offset);
+      const bool huge = piece_bytes == kPieceBytes && prefault->huge_page_failures_ < kHugePageFailuresMax;
+      lock.unlock();
+      const bool failed = huge && !TakeHugePage(prefault->region_->base + offset);
       const int error = TakePages(prefault->region_, offset, piece_bytes);
       lock.lock();
+      if (huge) prefault->huge_page_failures_ = failed ? prefault->huge_page_failures_ + 1 : 0;
       prefault->pieces_running_ -= 1;
       if (error != 0) prefault->error_ = error;
     } else {

@@ -39,6 +39,7 @@ class Prefault {
   /* Under the Prefaulter's lock. */
   uint64_t next_offset_ = 0;
   unsigned pieces_running_ = 0;
+  unsigned huge_page_failures_ = 0;
   bool queued_ = true;
   int error_ = 0;
 };
