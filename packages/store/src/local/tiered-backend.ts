@@ -1,63 +1,28 @@
-import { MooncakeError, type Clock, type Logger, type MemoryProvider, type Metrics } from '@mooncake-ts/core'
-import type { EvictionPolicyFactory, ObjectIdentity } from '@mooncake-ts/core'
-import type { Slice, Tier, TierAllocation } from '@mooncake-ts/core'
+import { MooncakeError, type Clock, type Logger } from '@mooncake-ts/core'
+import type { Slice, Tier } from '@mooncake-ts/core'
 import { hitDensity } from '../policies/hit-density.js'
 import { TierScheduler } from '../tiering/tier-scheduler.js'
 import type { SchedulerConfig } from '../tiering/scheduler-config.js'
+import { assertWatermarks, watermarksOf, type RemoveReason, type TieredBackendInit } from './backend-init.js'
 import { BackendMetrics, type TierView } from './backend-metrics.js'
+import { CurrentObjects, type CommitResult } from './current-objects.js'
 import type { Holding } from './holding.js'
 import { InUse } from './in-use.js'
 import { Lease } from './lease.js'
-import { ObjectTable, type ObjectMeta, type Replica, type StoredObject } from './object-table.js'
+import { ObjectTable, type ObjectMeta, type Replica } from './object-table.js'
 import type { Reservation } from './reservation.js'
 import { Room, type ReserveOptions } from './room.js'
 import { StagingPool } from './staging-pool.js'
 import { TierIo } from './tier-io.js'
-import type { TierSpace } from './tier-space.js'
 import { TimeSlice } from './time-slice.js'
 
+export type { BackendEvents, RemoveReason, TieredBackendInit } from './backend-init.js'
 export type { TierView } from './backend-metrics.js'
+export type { CommitResult } from './current-objects.js'
 export type { Lease } from './lease.js'
 export type { ObjectMeta } from './object-table.js'
 export type { Reservation } from './reservation.js'
 export type { ReserveOptions } from './room.js'
-
-/** `evicted` and `demoted`: one replica went for want of space; after a demotion a slower tier has the object. */
-export type RemoveReason = 'evicted' | 'demoted' | 'removed' | 'replaced' | 'lost'
-
-export type CommitResult = 'committed' | 'exists' | 'stale'
-
-/** Called inside of the change, after it is made. They must neither throw nor change the backend. */
-export interface BackendEvents {
-  committed(meta: ObjectMeta, tier: Tier): void
-  /** The object has another replica, in this tier. */
-  copied(meta: ObjectMeta, tier: Tier): void
-  removed(meta: ObjectMeta, tier: Tier, reason: RemoveReason): void
-}
-
-export interface TieredBackendInit {
-  readonly tiers: readonly Tier[]
-  readonly memory: MemoryProvider
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly metrics: Metrics
-  readonly events: BackendEvents
-  /** Eviction begins above this share of a tier's capacity … */
-  readonly evictionHighWatermark: number
-  /** … and goes on down to this. */
-  readonly evictionLowWatermark: number
-  readonly waitingReservationsMax: number
-  /** Who goes when a tier is full. @defaultValue `hitDensity()` */
-  readonly evictionPolicy?: EvictionPolicyFactory
-  /** Moves objects between tiers. @defaultValue nothing does */
-  readonly scheduler?: Required<SchedulerConfig> | undefined
-  /** Whether the object of this key may change its tier now. @defaultValue any may */
-  readonly mayMove?: (key: string) => boolean
-  /** Operations that wait for their turn elsewhere in the process. @defaultValue none */
-  readonly foregroundWaiting?: () => number
-  /** For parts of objects in tiers that can only be read whole. @defaultValue a pool of its own */
-  readonly staging?: StagingPool
-}
 
 /**
  * The objects of one node, over its tiers. Bytes are owned by Holdings; the table says which are current and
@@ -67,10 +32,10 @@ export interface TieredBackendInit {
 export class TieredBackend {
   readonly #clock: Clock
   readonly #logger: Logger
-  readonly #events: BackendEvents
   readonly #metrics: BackendMetrics
   readonly #io: TierIo
   readonly #table: ObjectTable
+  readonly #objects: CurrentObjects
   readonly #room: Room
   readonly #scheduler: TierScheduler | undefined
   /** Leases, reservations and what moves bytes for them. */
@@ -82,13 +47,21 @@ export class TieredBackend {
     assertWatermarks(init)
     this.#clock = init.clock
     this.#logger = init.logger
-    this.#events = init.events
     this.#io = new TierIo(init.memory, init.staging ?? new StagingPool(init.memory))
     this.#table = new ObjectTable(init.tiers, init.evictionPolicy ?? hitDensity())
     this.#metrics = new BackendMetrics(init.metrics, init.clock, {
       keyCount: () => this.keyCount,
       waitingReservations: () => this.#room.waitingCount,
       tierViews: () => this.tierViews(),
+    })
+    this.#objects = new CurrentObjects({
+      table: this.#table,
+      inUse: this.#inUse,
+      events: init.events,
+      onStored: key => this.#scheduler?.onStored(key),
+      onEvictable: () => {
+        this.#room.mayHaveGrown()
+      },
     })
     this.#room = new Room({
       ...init,
@@ -97,7 +70,7 @@ export class TieredBackend {
       metrics: this.#metrics,
       inUse: this.#inUse,
       evict: victim => {
-        this.#drop(victim, 'evicted')
+        this.#objects.drop(victim, 'evicted')
       },
       onTaken: space => this.#scheduler?.onTaken(space),
       onGrown: () => this.#scheduler?.onGrown(),
@@ -146,18 +119,7 @@ export class TieredBackend {
     mode: 'put' | 'upsert',
     installed: () => void = () => {},
   ): Promise<CommitResult> {
-    const holding = reservation.take()
-    let outcome: CommitResult | undefined
-    try {
-      assertMeta(meta, holding)
-      const { tier, allocation } = holding
-      if (this.#conflict(meta, mode) == null) await tier.commit?.(allocation, meta)
-      outcome = this.#tryInstall(meta, holding, mode) // Another writer may have been faster.
-      if (outcome === 'committed') installed()
-      return outcome
-    } finally {
-      this.#endCommit(holding, outcome)
-    }
+    return await this.#objects.commit(reservation, meta, mode, installed)
   }
 
   /** Whether `commitNow` will do. */
@@ -167,15 +129,7 @@ export class TieredBackend {
 
   /** As `commit`, without a promise, in tiers that need not be asked. */
   commitNow(reservation: Reservation, meta: ObjectMeta, mode: 'put' | 'upsert'): CommitResult {
-    const holding = reservation.take()
-    let outcome: CommitResult | undefined
-    try {
-      assertMeta(meta, holding)
-      outcome = this.#tryInstall(meta, holding, mode)
-      return outcome
-    } finally {
-      this.#endCommit(holding, outcome)
-    }
+    return this.#objects.commitNow(reservation, meta, mode)
   }
 
   // ---- objects
@@ -233,7 +187,7 @@ export class TieredBackend {
       await this.#using(holding, () => this.#io.read(holding, meta, offset, into, signal))
     } catch (error) {
       const wrong = (error as { code?: unknown }).code === 'ERR_CHECKSUM_MISMATCH'
-      if (wrong && this.#table.has(replica)) this.#drop(replica, 'lost')
+      if (wrong && this.#table.has(replica)) this.#objects.drop(replica, 'lost')
       throw error
     }
   }
@@ -243,11 +197,7 @@ export class TieredBackend {
    * bytes.
    */
   remove(key: string, generationMax = Infinity, reason: RemoveReason = 'removed'): boolean {
-    const object = this.#table.get(key)
-    if (object == null || object.generation > generationMax) return false
-    this.#table.delete(object)
-    this.#releaseAll(object.replicas, reason)
-    return true
+    return this.#objects.remove(key, generationMax, reason)
   }
 
   /** How many went. Other work runs in between; what is put meanwhile may or may not be asked about. */
@@ -298,7 +248,7 @@ export class TieredBackend {
       for await (const { identity, allocation } of tier.recover()) {
         this.#assertOpen()
         found++
-        if (this.#adopt(space, identity, allocation)) recovered++
+        if (this.#objects.adopt(space, identity, allocation)) recovered++
         if (slice.isOver) await slice.nextTurn()
       }
       this.#logger.info('Recovered a tier', { tier: tier.name, found })
@@ -338,70 +288,17 @@ export class TieredBackend {
       foregroundWaiting: init.foregroundWaiting ?? (() => 0),
       mayMove: init.mayMove ?? (() => true),
       onCopied: ({ object }, holding) => {
-        this.#addReplica(object, holding)
+        this.#objects.addReplica(object, holding)
       },
       onEvictable: this.#room.mayHaveGrown,
       drop: (replica, reason) => {
-        this.#drop(replica, reason)
+        this.#objects.drop(replica, reason)
       },
     })
   }
 
   #assertOpen(): void {
     if (this.#closing != null) throw new MooncakeError('ERR_SHUTTING_DOWN')
-  }
-
-  // ---- keeping the table and the holds in step
-
-  #conflict(meta: ObjectMeta, mode: 'put' | 'upsert'): 'exists' | 'stale' | undefined {
-    const current = this.#table.get(meta.key)
-    if (current == null) return undefined
-    if (mode === 'put') return 'exists'
-    return current.generation > meta.generation ? 'stale' : undefined
-  }
-
-  #tryInstall(meta: ObjectMeta, holding: Holding, mode: 'put' | 'upsert'): CommitResult {
-    const conflict = this.#conflict(meta, mode)
-    if (conflict != null) return conflict
-    this.#install(meta, holding)
-    this.#scheduler?.onStored(meta.key)
-    return 'committed'
-  }
-
-  #endCommit(holding: Holding, outcome: CommitResult | undefined): void {
-    if (outcome !== 'committed') holding.release()
-    this.#inUse.leave()
-  }
-
-  #install(meta: ObjectMeta, holding: Holding): void {
-    const { current, previous } = this.#table.set(meta, holding)
-    if (previous != null) this.#releaseAll(previous.replicas, 'replaced')
-    this.#installed(current, holding)
-  }
-
-  #installed(current: StoredObject, holding: Holding): void {
-    this.#events.committed(current, holding.tier)
-    this.#room.mayHaveGrown() // It can be evicted now.
-  }
-
-  #adopt(space: TierSpace, identity: ObjectIdentity, allocation: TierAllocation): boolean {
-    const holding = space.hold(allocation)
-    const current = this.#table.get(identity.key)
-    if (current == null) {
-      this.#installed(this.#table.add(identity, holding), holding)
-      return true
-    }
-    if (current.generation < identity.generation) {
-      this.#install({ ...identity, softPin: false, hardPin: false }, holding)
-      return true
-    }
-    const isCopy = current.generation === identity.generation
-    if (isCopy && current.replicas.every(replica => replica.holding.tier !== space.tier)) {
-      this.#addReplica(current, holding)
-      return true
-    }
-    holding.release()
-    return false
   }
 
   /**
@@ -411,26 +308,6 @@ export class TieredBackend {
   #countUse(replica: Replica): void {
     this.#metrics.read(replica.holding.tier)
     this.#scheduler?.onUsed(replica)
-  }
-
-  #addReplica(object: StoredObject, holding: Holding): void {
-    this.#table.addReplica(object, holding)
-    this.#events.copied(object, holding.tier)
-    this.#room.mayHaveGrown() // It can be evicted now.
-  }
-
-  /** The one way in which a replica leaves the table alone. */
-  #drop(replica: Replica, reason: RemoveReason): void {
-    this.#table.deleteReplica(replica, reason === 'evicted' || reason === 'demoted')
-    this.#releaseAll([replica], reason)
-  }
-
-  /** For replicas that have left the table. */
-  #releaseAll(replicas: readonly Replica[], reason: RemoveReason): void {
-    for (const { object, holding } of replicas) {
-      this.#events.removed(object, holding.tier, reason) // Before its bytes can be anything else.
-      holding.release()
-    }
   }
 
   readonly #endLease = (replica: Replica): void => {
@@ -454,29 +331,5 @@ export class TieredBackend {
       holding.release()
       this.#inUse.leave()
     }
-  }
-}
-
-function assertWatermarks(init: TieredBackendInit): void {
-  const { evictionHighWatermark: high, evictionLowWatermark: low } = init
-  if (low >= 0 && low <= high && high <= 1) return
-  const message = `evictionLowWatermark (${low}) and evictionHighWatermark (${high}) must be shares of 1, the first not above the second`
-  throw new MooncakeError('ERR_INVALID_PARAMS', message)
-}
-
-/** A tier whose victims go to a slower one evicts only what is above the limit: it has been relieved before. */
-function watermarksOf(tier: Tier, init: TieredBackendInit): { readonly high: number; readonly low: number } {
-  const { scheduler, tiers, evictionHighWatermark: high, evictionLowWatermark: low } = init
-  const demotes = scheduler?.demotion === true && tiers.some(({ priority }) => priority < tier.priority)
-  return demotes ? { high: scheduler.limitWatermark, low: scheduler.limitWatermark } : { high, low }
-}
-
-function assertMeta(meta: ObjectMeta, holding: Holding): void {
-  if (!Number.isSafeInteger(meta.generation)) {
-    throw new MooncakeError('ERR_INVALID_PARAMS', `generation: ${meta.generation} is not a safe integer`)
-  }
-  if (meta.byteLength !== holding.byteLength) {
-    const message = `byteLength: ${meta.byteLength} is not that of the reservation, ${holding.byteLength}`
-    throw new MooncakeError('ERR_INVALID_PARAMS', message)
   }
 }
