@@ -1,4 +1,4 @@
-import { asMooncakeError, KIB, type CopyPool, type Slice } from '@mooncake-ts/core'
+import { asMooncakeError, KIB, MIB, type CopyPool, type Slice } from '@mooncake-ts/core'
 
 interface Asked {
   readonly slice: Slice
@@ -7,6 +7,8 @@ interface Asked {
 
 /** Above it a slice is for the threads of the copy pool; below, waking them takes longer than the work. */
 const NOW_BYTES_MAX = 256 * KIB
+/** Of all slices of one turn: nothing else happens meanwhile, and many turns may follow each other. */
+const NOW_TOTAL_BYTES_MAX = MIB
 
 /** CRC-32C of slices. What is asked for in one turn goes to the copy pool in one call. */
 export class Checksums {
@@ -32,8 +34,7 @@ export class Checksums {
     let checksums: Uint32Array
     try {
       const slices = asked.map(({ slice }) => slice)
-      const isSmall = slices.every(({ byteLength }) => byteLength <= NOW_BYTES_MAX)
-      checksums = isSmall ? this.#pool.checksumNow(slices) : await this.#pool.checksum(slices)
+      checksums = areFew(slices) ? this.#pool.checksumNow(slices) : await this.#pool.checksum(slices)
     } catch (error) {
       // One bad slice, such as that of a region that was closed meanwhile, must not fail the others.
       if (asked.length === 1) asked[0]!.answer(undefined, asMooncakeError(error))
@@ -44,4 +45,13 @@ export class Checksums {
       answer(checksums[i])
     })
   }
+}
+
+function areFew(slices: readonly Slice[]): boolean {
+  let totalBytes = 0
+  for (const { byteLength } of slices) {
+    if (byteLength > NOW_BYTES_MAX) return false
+    totalBytes += byteLength
+  }
+  return totalBytes <= NOW_TOTAL_BYTES_MAX
 }
