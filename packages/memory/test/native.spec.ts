@@ -12,7 +12,9 @@ describe('The native core', function () {
 
   for (const sanitizer of ['address', 'thread']) {
     it(`passes its tests under the ${sanitizer} sanitizer`, async function () {
-      const child = spawn(process.execPath, ['../../scripts/test-native.mjs', sanitizer], { cwd: packageRoot })
+      const child = spawn(process.execPath, ['../../scripts/test-native.mjs', sanitizer], {
+        cwd: packageRoot,
+      })
       const [stdout, stderr, [code]] = await Promise.all([
         text(child.stdout),
         text(child.stderr),
