@@ -15,7 +15,8 @@ export function mochaCommand(totalsPath, args) {
   const reporter = ['--reporter', join(root, 'scripts', 'lib', 'reporter.mjs')]
   return [
     '--enable-source-maps',
-    ...[mocha, '--forbid-only', ...reporter],
+    // Limits of time are real ones here, and the machine may be busy: a test may be repeated once, and is named then.
+    ...[mocha, '--forbid-only', '--retries', '1', ...reporter],
     ...['--reporter-option', `totals=${totalsPath}`],
     ...args,
   ]

@@ -14,7 +14,9 @@ describe('the reporter of npm test', () => {
   const folder = mkdtempSync(join(tmpdir(), 'mooncake-reporter-'))
   after(() => rmSync(folder, { recursive: true, force: true }))
 
-  function totalsOf(spec: string): object {
+  let output = ''
+
+  function totalsOf(spec: string, ...args: readonly string[]): object {
     const [specPath, totalsPath] = [join(folder, 'x.spec.mjs'), join(folder, 'totals.json')]
     writeFileSync(specPath, spec)
     const reporter = [
@@ -23,13 +25,23 @@ describe('the reporter of npm test', () => {
       '--reporter-option',
       `totals=${totalsPath}`,
     ]
-    spawnSync(process.execPath, [mocha, '--no-config', ...reporter, specPath], { cwd: folder })
+    const command = [mocha, '--no-config', ...args, ...reporter, specPath]
+    output = spawnSync(process.execPath, command, { cwd: folder, encoding: 'utf8' }).stdout
     return JSON.parse(readFileSync(totalsPath, 'utf8')) as object
   }
 
   it('counts what passed, failed and was skipped', () => {
     const spec = `it('a', () => {}); it('b', () => { throw new Error('x') }); it('c'); it.skip('d', () => {})`
     expect(totalsOf(spec)).to.deep.equal({ passed: 1, failed: 1, skipped: 2, running: '', ended: true })
+  })
+
+  it('names a test that passed only when it was repeated', () => {
+    const spec = `let runs = 0
+      it('shaky', () => { if (++runs === 1) throw new Error('too slow') })
+      it('broken', () => { throw new Error('wrong') })`
+    expect(totalsOf(spec, '--retries', '1')).to.include({ passed: 1, failed: 1, ended: true })
+    expect(output).to.include('Passed only when repeated: shaky: too slow')
+    expect(output).not.to.include('repeated: broken')
   })
 
   it('counts a failed hook', () => {
