@@ -67,7 +67,7 @@ export const Register = defineMethod('Directory.Register', {
     rpcEndpoint: Type.Optional(Name),
     segments: Segments,
   }),
-  response: Type.Object({ epoch: Type.Integer(), heartbeatMs: Type.Number() }),
+  response: Type.Object({ epoch: Type.Integer(), heartbeatMs: Type.Number(), clientTtlMs: Type.Number() }),
 })
 
 export const Unregister = defineMethod('Directory.Unregister', {

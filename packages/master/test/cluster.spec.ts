@@ -211,7 +211,7 @@ describe('masterClient', function () {
     cleanup.add({ close: () => host.stop() })
     const hanging = host.get(RPC_SERVICE)
     let asked = false
-    hanging.handle(Register, () => ({ epoch: 1, heartbeatMs: 50 }))
+    hanging.handle(Register, () => ({ epoch: 1, heartbeatMs: 50, clientTtlMs: 10_000 }))
     hanging.handle(Exists, () => {
       asked = true
       return new Promise(() => {})

@@ -111,6 +111,11 @@ export interface Directory {
   readonly state: DirectoryState
   readonly state$: Observable<DirectoryState>
   /**
+   * After this much silence a node counts as gone, and removals settle without it; it is heard at least twice as often.
+   * Undefined before the first `join` has settled. @defaultValue 10 000
+   */
+  readonly silenceMsMax?: number | undefined
+  /**
    * Registers and keeps heartbeats going until `leave`. Settles when first registered or when `signal`
    * aborts.
    */

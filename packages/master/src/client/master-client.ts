@@ -86,6 +86,10 @@ export class MasterClient implements Directory, Startable {
     return this.#link.state$.value
   }
 
+  get silenceMsMax(): number | undefined {
+    return this.#link.clientTtlMs
+  }
+
   /**
    * @throws ERR_INVALID_PARAMS when it has joined already, ERR_SHUTTING_DOWN when it leaves meanwhile, the
    * signal's reason

@@ -51,6 +51,7 @@ export class MasterLink {
   #failures = 0
   #life: Life | undefined
   #heartbeatMs: number
+  #clientTtlMs: number | undefined
   #stopping: AbortController | undefined
   #loop: Promise<void> = Promise.resolve()
   #wake = (): void => {}
@@ -70,6 +71,11 @@ export class MasterLink {
 
   get life(): Life | undefined {
     return this.#life
+  }
+
+  /** What the master said when this node registered. */
+  get clientTtlMs(): number | undefined {
+    return this.#clientTtlMs
   }
 
   get running(): boolean {
@@ -223,6 +229,7 @@ export class MasterLink {
     const answer = await this.#client().call(Register, request, this.#beatOptions())
     this.#life = { nodeId, epoch: answer.epoch }
     this.#heartbeatMs = Math.min(this.#options.heartbeatMs, answer.heartbeatMs)
+    this.#clientTtlMs = answer.clientTtlMs
   }
 
   async #beat({ handlers }: Member): Promise<void> {

@@ -41,7 +41,8 @@ function handleMembers(rpc: RpcService, master: MasterService): Disposable[] {
         const message = `This master runs in mode ${DEPLOYMENT_MODE}, the node in ${request.deploymentMode}`
         throw new MooncakeError('ERR_INVALID_PARAMS', message)
       }
-      return { epoch: members.register(request).epoch, heartbeatMs: master.options.heartbeatMs }
+      const { heartbeatMs, clientTtlMs } = master.options
+      return { epoch: members.register(request).epoch, heartbeatMs, clientTtlMs }
     }),
     counted('unregister_client', Unregister, ({ nodeId, epoch }) => {
       members.unregister(nodeId, epoch)

@@ -142,7 +142,7 @@ export class Node implements Startable {
       transports,
       placesMax: limits.placesMax,
     })
-    this.#neighbours = new Neighbours(clock, transports)
+    this.#neighbours = new Neighbours(clock, transports, directory)
     const cache = new RouteCache(clock, { keysMax: limits.routeCacheKeysMax, ttlMs: limits.routeCacheTtlMs })
     const { generations } = this
     const leases = new WriteLeases(directory, clock)

@@ -5,12 +5,6 @@ import { executeBatch } from '../transfer/execute-batch.js'
 import { subSlice } from '../transfer/slices.js'
 import type { Place, PlaceReader } from './place-table.js'
 
-/**
- * For how long after a beat a table is believed, in any case. A node that is silent for the master's `clientTtlMs` counts
- * as gone, and removals settle without it: so that has to be longer.
- */
-export const BELIEVED_MS = 4000
-
 /** Of the memory, and not of what was asked of it here. */
 const FAULTS = ['ERR_TRANSFER_FAIL', 'ERR_ACCESS_DENIED'] as const
 
@@ -37,16 +31,21 @@ export class Neighbour {
   /** The beat that was seen last is not older than the look before. */
   #lookedMs: number
   #believedUntilMs: number
+  readonly #believedMs: number
   #uses: string[] = []
   /** It cannot be read any more in this way, or not all of it. */
   #outdated = false
 
-  /** @param aliveMs when it had not yet answered */
-  constructor(memory: NeighbourMemory, aliveMs: number) {
+  /**
+   * @param aliveMs when it had not yet answered
+   * @param believedMs for how long after a beat its table is believed
+   */
+  constructor(memory: NeighbourMemory, aliveMs: number, believedMs: number) {
     this.#memory = memory
     this.#beat = memory.table.beat
     this.#lookedMs = aliveMs
-    this.#believedUntilMs = aliveMs + BELIEVED_MS
+    this.#believedMs = believedMs
+    this.#believedUntilMs = aliveMs + believedMs
   }
 
   /** To be opened anew. */
@@ -68,7 +67,7 @@ export class Neighbour {
    */
   look(nowMs: number): void {
     const { beat } = this.#memory.table
-    if (beat !== this.#beat) this.#believedUntilMs = this.#lookedMs + BELIEVED_MS
+    if (beat !== this.#beat) this.#believedUntilMs = this.#lookedMs + this.#believedMs
     this.#beat = beat
     this.#lookedMs = nowMs
   }

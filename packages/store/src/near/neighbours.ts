@@ -1,10 +1,14 @@
-import type { Clock, RemoteView, RemoteWindow, Transport } from '@mooncake-ts/core'
+import type { Clock, Directory, RemoteView, RemoteWindow, Transport } from '@mooncake-ts/core'
 import type { PeerClient } from '../peers/peer-client.js'
 import type { WireRegion } from '../peers/protocol.js'
 import { Neighbour, type NeighbourMemory } from './neighbour.js'
 import { PlaceReader } from './place-table.js'
 import { BEAT_MS } from './places.js'
 
+/** For how long after a beat a table is believed at most: the owner's event loop may stand still since. */
+const BELIEVED_MS_MAX = 4000
+/** A node is silent for that long before removals settle without it, unless the directory says otherwise. */
+const SILENCE_MS = 10_000
 const OPEN_TIMEOUT_MS = 5000
 /** A peer that is no neighbour is asked again after this. */
 const RETRY_MS = 10_000
@@ -26,14 +30,20 @@ interface Known {
 /** Which peers are neighbours: asked once in the background, while everything goes its ordinary way. */
 export class Neighbours {
   readonly #clock: Clock
+  readonly #directory: Pick<Directory, 'silenceMsMax'>
   /** Those that can show memory of peers. */
   readonly #transports: readonly Transport[]
   readonly #known = new Map<string, Known>()
   readonly #closing = new AbortController()
   #looking: Disposable | undefined
 
-  constructor(clock: Clock, transports: readonly Transport[]) {
+  constructor(
+    clock: Clock,
+    transports: readonly Transport[],
+    directory: Pick<Directory, 'silenceMsMax'> = {},
+  ) {
     this.#clock = clock
+    this.#directory = directory
     this.#transports = transports.filter(transport => transport.view != null)
   }
 
@@ -73,11 +83,17 @@ export class Neighbours {
     const askedMs = this.#clock.nowMs()
     try {
       const memory = await this.#map(known.peer)
-      if (memory != null && !this.#closing.signal.aborted) known.neighbour = new Neighbour(memory, askedMs)
+      if (memory != null && !this.#closing.signal.aborted)
+        known.neighbour = new Neighbour(memory, askedMs, this.#believedMs)
     } catch {
       // It is away, of another version, or has memory that cannot be mapped here: it is asked in the ordinary way.
     }
     known.retryAtMs = this.#clock.nowMs() + (known.neighbour == null ? RETRY_MS : 0)
+  }
+
+  /** The directory may have heard of the owner last as long as half of its silence before the owner's last beat. */
+  get #believedMs(): number {
+    return Math.min(BELIEVED_MS_MAX, (this.#directory.silenceMsMax ?? SILENCE_MS) / 2)
   }
 
   async #map(peer: PeerClient): Promise<NeighbourMemory | undefined> {

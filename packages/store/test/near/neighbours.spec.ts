@@ -194,6 +194,16 @@ describe('Neighbours', () => {
     expect(owner.opened).to.equal(1)
   })
 
+  it('are believed for less long where the directory soon takes a silent node for gone', async () => {
+    neighbours.close()
+    neighbours = new Neighbours(clock, [owner.transport], { silenceMsMax: 5 * BEAT_MS })
+    await opened()
+    await clock.advance(2 * BEAT_MS)
+    expect(neighbours.at(owner.peer)).not.to.equal(undefined)
+    await clock.advance(BEAT_MS)
+    expect(neighbours.at(owner.peer)).to.equal(undefined)
+  })
+
   it('are not believed for what they did while this process stood still', async () => {
     for (let beats = 0; beats < 3; beats++) owner.table.beatOnce()
     clock.stoodStillMs = 9 * BEAT_MS

@@ -15,8 +15,8 @@ import { countedReads } from './counted-reads.js'
 import { WRITTEN_BYTES_MAX, writtenValue, type OwnerArguments } from './owner-process.js'
 
 const VALUE_BYTES = kib(300)
-/** Longer than a table is believed after a beat. */
-const CLIENT_TTL_MS = 5000
+/** A table is believed for half of it after a beat. */
+const CLIENT_TTL_MS = 6000
 /** The master waits no longer for a node that is stopped. */
 const NODE_CALL_DEADLINE_MS = 300
 
