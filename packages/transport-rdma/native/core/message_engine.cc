@@ -17,7 +17,7 @@ MessageEngine::MessageEngine(std::unique_ptr<Device> device, const StreamOptions
     : device_(std::move(device)), options_(streams), outbox_(std::move(ring)), thread_(*device_, outbox_, keeper_) {}
 
 MessageEngine::~MessageEngine() {
-  // What is being created joins the thread before that ends.
+  // Those that wait to be connected are no longer fresh then.
   thread_.stop();
   connector_.finish();
   keeper_.finish();
@@ -32,7 +32,7 @@ MessageEngine::Stream MessageEngine::find(uint32_t id) const {
 void MessageEngine::create(uint32_t id) {
   const auto stream = std::make_shared<MessageStream>(*device_, id, nextSerial_++, options_);
   streams_[id] = stream;
-  connector_.post([this, stream] {
+  keeper_.post([this, stream] {
     Event event{.kind = EventKind::created, .subject = stream->id};
     const PortState port = device_->queryPort();
     event.status = port.error;
@@ -55,10 +55,14 @@ void MessageEngine::connect(uint32_t id, const StreamInfo &peer, bool first) {
     return;
   }
   connector_.post([this, stream, peer, first] {
-    Event event{.kind = EventKind::connected, .subject = stream->id};
-    const PortState port = device_->queryPort();
-    event.status = port.error;
-    if (port.error == 0) event.status = stream->connect(peer.connection, port, event.text);
+    Event event{.kind = EventKind::connected, .subject = stream->id, .status = ECANCELED};
+    if (stream->isFresh()) {
+      const PortState port = device_->queryPort();
+      event.status = port.error;
+      if (port.error == 0) event.status = stream->connect(peer.connection, port, event.text);
+    } else {
+      event.text = "it has ended";
+    }
     // The message thread must know before anybody writes.
     if (event.status == 0) thread_.connected(stream, peer, first);
     if (event.status != 0 || !first) outbox_.add(std::move(event));

@@ -30,7 +30,7 @@ public:
 
   // Ends with `created`, which carries what the peer needs.
   void create(uint32_t id);
-  // Ends with `connected`. The end that sends the first message hears of it when the peer's device has that.
+  // Of one that was created. Ends with `connected`. The end that sends the first message hears of it when the peer's device has that.
   void connect(uint32_t id, const StreamInfo &peer, bool first);
   // Ends with `closed`, when nothing touches its memory any more.
   void close(uint32_t id);
@@ -50,8 +50,8 @@ private:
   Outbox outbox_;
   uint32_t nextSerial_ = 1;
   std::unordered_map<uint32_t, Stream> streams_;
-  // In this order: the message thread uses the keeper to its end. An end does not wait behind a connect, which may take
-  // a second.
+  // In this order: the message thread uses the keeper to its end. Connects, each up to a second long, are the
+  // connector's: no beginning and no end waits behind those of others.
   TaskThread keeper_;
   TaskThread connector_;
   MessageThread thread_;

@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -38,7 +39,7 @@ constexpr uint32_t kCreditMask = 0xffffu;
 
 enum class MessageKind { bytes, credits, last, first };
 
-enum class StreamState { fresh, connected, draining, destroying };
+enum class StreamState { creating, fresh, connected, draining, destroying };
 
 // One connection that carries bytes in both directions by SEND and RECEIVE. JavaScript writes into a ring and reads out
 // of slots; the message thread posts and harvests. Whatever both touch is under `mutex`.
@@ -49,9 +50,11 @@ public:
   MessageStream &operator=(const MessageStream &) = delete;
   ~MessageStream();
 
-  // ---- the connector's and the keeper's
+  // ---- the keeper's; only `connect` is the connector's
   // Queue pair, memory, and every receive posted. 0 or an errno, with what failed in `what`.
   int create(std::string &what);
+  // Whether connecting it makes sense: it may have broken, or been given up, while others were connected.
+  bool isFresh() const { return state_ == StreamState::fresh; }
   int connect(const ConnectionInfo &to, const PortState &port, std::string &what);
   // Nothing touches its memory any more; what has come can still be read.
   void destroy();
@@ -120,7 +123,9 @@ private:
     uint32_t lengthBytes;
   };
 
-  StreamState state_ = StreamState::fresh;
+  // The connector looks at it.
+  std::atomic<StreamState> state_{StreamState::creating};
+  bool closeAsked_ = false;
   CreditLedger credits_;
   uint32_t peerSlotBytes_ = 0;
   std::deque<Posted> inFlight_;

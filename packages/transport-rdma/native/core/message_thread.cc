@@ -23,7 +23,9 @@ void MessageThread::add(Stream stream, std::function<void()> ready) {
   enqueue([this, stream = std::move(stream), ready = std::move(ready)] {
     streams_[stream->serial] = stream;
     streamCount_ = streams_.size();
+    stream->state_ = StreamState::fresh;
     ready();
+    if (stream->closeAsked_) breakDown(*stream, IBV_WC_WR_FLUSH_ERR);
   });
 }
 
@@ -48,7 +50,10 @@ void MessageThread::poke(const Stream &stream) {
 }
 
 void MessageThread::close(Stream stream) {
-  enqueue([this, stream = std::move(stream)] { breakDown(*stream, IBV_WC_WR_FLUSH_ERR); });
+  enqueue([this, stream = std::move(stream)] {
+    stream->closeAsked_ = true;
+    if (streams_.contains(stream->serial)) breakDown(*stream, IBV_WC_WR_FLUSH_ERR);
+  });
 }
 
 // ---- what comes

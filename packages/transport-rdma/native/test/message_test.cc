@@ -1,4 +1,5 @@
 // The parts of message streams that need no device, and what happens to streams when a made-up device goes wrong.
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -375,6 +376,53 @@ void testEndWhileConnecting() {
   streams.provider.holdConnects(false);
 }
 
+// What was given up while others were connected is not connected, and nobody else waits for it.
+void testGivenUpBeforeConnected() {
+  constexpr uint32_t kSlow = 3, kLater = 4;
+  Streams streams;
+  const StreamInfo answering = streams.create(kAnswering);
+  for (const uint32_t id : {kSlow, kAsking}) streams.create(id);
+  streams.provider.holdConnects(true);
+  streams.engine().connect(kSlow, answering, false);
+  CHECK(streams.until([&] { return streams.provider.counts().connecting == 1; }));
+  streams.engine().connect(kAsking, answering, false);
+  streams.provider.keepFlushes(true); // It drains until the limit: its queue pair is still there.
+  streams.engine().close(kAsking);
+  streams.create(kLater); // The message thread has seen both.
+  streams.provider.holdConnects(false);
+  CHECK(streams.until([&] { return streams.said(EventKind::connected, kAsking) != nullptr; }));
+  CHECK(streams.said(EventKind::connected, kSlow)->status == 0);
+  CHECK(streams.said(EventKind::connected, kAsking)->status == ECANCELED);
+  streams.closed(kAsking, IBV_WC_WR_FLUSH_ERR);
+}
+
+// Who closes does not wait until there is something to close; and what is closed can be closed again.
+void testClosedBeforeCreated() {
+  Streams streams;
+  streams.engine().create(kAsking);
+  streams.engine().close(kAsking);
+  streams.closed(kAsking, IBV_WC_WR_FLUSH_ERR);
+  CHECK(streams.said(EventKind::created, kAsking)->status == 0);
+  streams.engine().close(kAsking);
+  streams.engine().forget(kAsking);
+  streams.engine().close(kAsking);
+  streams.engine().connect(kAsking, StreamInfo{}, true);
+  CHECK(streams.until([&] { return streams.said(EventKind::connected, kAsking) != nullptr; }));
+  CHECK(streams.said(EventKind::connected, kAsking)->status == ENOENT);
+}
+
+// A stream of a device that has died before it was connected.
+void testConnectedToDeadDevice() {
+  Streams streams;
+  streams.provider.raise(IBV_EVENT_DEVICE_FATAL);
+  CHECK(streams.until([&] { return streams.said(EventKind::async, IBV_EVENT_DEVICE_FATAL) != nullptr; }));
+  const StreamInfo answering = streams.create(kAnswering);
+  streams.create(kAsking);
+  streams.engine().connect(kAsking, answering, true);
+  streams.closed(kAsking, IBV_WC_FATAL_ERR);
+  CHECK(streams.said(EventKind::connected, kAsking) == nullptr);
+}
+
 } // namespace
 
 void testMessages() {
@@ -385,6 +433,9 @@ void testMessages() {
   testNobodyThere();
   testNoRoom();
   testEndWhileConnecting();
+  testGivenUpBeforeConnected();
+  testClosedBeforeCreated();
+  testConnectedToDeadDevice();
   testCredits();
   testTooManyCredits();
   testByteRing();
