@@ -1,7 +1,8 @@
 /**
- * Mocha's spec reporter, which also keeps the totals in a file: after every test, so that they outlive a crash, and with the name of
- * the test that runs. Names the tests that passed only when they were repeated, with what they said the first time: such a test, or what
- * it tests, is to be mended. Ends a process that something keeps alive after its tests.
+ * Mocha's spec reporter, which also keeps the totals in a file: after every test, so that they outlive a crash, and
+ * with the name of the test that runs. Names the tests that passed only when they were repeated, with what they said
+ * the first time: such a test, or what it tests, is to be mended. Ends a process that something keeps alive after its
+ * tests.
  */
 import { writeFileSync } from 'node:fs'
 import Mocha from 'mocha'
