@@ -83,15 +83,26 @@ function notReadyCount(): number {
 async function streams(options: RpcOverRdmaOptions) {
   const a = await startCarrier('rxe0', options)
   const b = await startCarrier('rxe1', options)
-  const asking = await a.carrier.prepare()
-  const answering = await b.carrier.prepare(asking.info)
+  return { a, b, ...(await pairOf(a.carrier, b.carrier)) }
+}
+
+async function pairOf(a: RdmaCarrier, b: RdmaCarrier) {
+  const asking = await a.prepare()
+  const answering = await b.prepare(asking.info)
   const there = await answering.connect(asking.info)
   const here = await asking.connect(answering.info)
   atEnd(() => {
     here.destroy()
     there.destroy()
   })
-  return { a, b, here, there }
+  return { here, there }
+}
+
+/** All that comes until its end. An iterator that destroyed the stream then would cut off what is still written. */
+async function readAll(stream: Duplex): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream.iterator({ destroyOnReturn: false })) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
 }
 
 describe('RPC over RDMA', function () {
@@ -116,26 +127,24 @@ describe('RPC over RDMA', function () {
 
   it('holds a sender up whose peer does not read, in both directions at once', async () => {
     const slots = { slots: 4, slotBytes: 1024, sendBytes: 4096 }
-    const { here, there } = await streams(slots)
+    const { a, b, here, there } = await streams(slots)
     const before = notReadyCount()
     const bytes = Buffer.from(randomBytes(mib(1), 5))
     for (const stream of [here, there]) {
       stream.write(bytes)
       stream.end()
     }
-    await new Promise(resolve => setTimeout(resolve, 1000))
+    // While as much goes by beside them they would move, too, if they could.
+    const beside = await pairOf(a.carrier, b.carrier)
+    beside.here.end(bytes)
+    beside.there.end()
+    expect((await readAll(beside.there)).equals(bytes)).to.equal(true)
     for (const stream of [here, there]) {
       expect(stream.readableFlowing).to.equal(null)
       expect(stream.writableLength).to.equal(bytes.length) // Not taken as a whole.
       expect(stream.destroyed).to.equal(false)
     }
-    // An iterator that destroyed its stream at the end of what it reads would cut off what is still written.
-    const read = async (stream: Duplex): Promise<Buffer> => {
-      const chunks: Buffer[] = []
-      for await (const chunk of stream.iterator({ destroyOnReturn: false })) chunks.push(chunk as Buffer)
-      return Buffer.concat(chunks)
-    }
-    for (const received of await Promise.all([read(here), read(there)])) {
+    for (const received of await Promise.all([readAll(here), readAll(there)])) {
       expect(received.equals(bytes)).to.equal(true)
     }
     expect(notReadyCount()).to.equal(before)
@@ -186,8 +195,25 @@ describe('RPC over RDMA', function () {
     expect(await failureOf(a.carrier.prepare())).to.include({ code: 'ERR_RPC_FAIL' })
     here.destroy()
     await until(() => a.carrier.ready)
-    const end = await a.carrier.prepare()
-    expect(await failureOf(end.connect(Buffer.alloc(192)))).to.include({ code: 'ERR_RPC_FAIL' })
+    // Places in `ConnectionInfo` and `StreamInfo` of native/core.
+    const damages: ReadonlyArray<(info: Buffer) => Buffer> = [
+      info => info.subarray(1),
+      info => Buffer.concat([info, Buffer.alloc(1)]),
+      info => info.fill(0, 0, 4), // What it is.
+      info => info.fill(6, 5, 6), // The MTU.
+      info => info.fill(2, 48, 49), // How many queue pairs.
+      info => info.fill(0, 192, 196), // How many slots,
+      info => info.fill(0, 196, 200), // and their size.
+    ]
+    for (const damage of damages) {
+      await until(() => a.carrier.ready)
+      const end = await a.carrier.prepare()
+      const damaged = damage(Buffer.from(end.info))
+      expect(await failureOf(end.connect(damaged))).to.include({
+        code: 'ERR_RPC_FAIL',
+        message: 'The peer sent no description of a stream',
+      })
+    }
     await until(() => a.stats().queuePairs === 0)
     await until(() => b.stats().queuePairs <= 1)
   })
