@@ -189,6 +189,21 @@ describe('RPC over RDMA', function () {
     await until(async () => (await works()) && stats().queuePairs === 1, { deadlineMs: 30_000 })
   })
 
+  it('gives up a connection that is being made, and leaves nothing behind', async () => {
+    const a = await startCarrier('rxe0')
+    const b = await startCarrier('rxe1')
+    const asking = await a.carrier.prepare()
+    const answering = await b.carrier.prepare(asking.info)
+    const connecting = failureOf(asking.connect(answering.info)) // Nobody answers there.
+    asking.discard()
+    expect(await connecting).to.include({ code: 'ERR_RPC_FAIL' })
+    answering.discard()
+    const nothing = { memoryRegions: 0, queuePairs: 0, streams: 0 }
+    for (const { stats } of [a, b]) await until(() => stats().streams === 0, { deadlineMs: 10_000 })
+    expect([a.stats(), b.stats()]).to.deep.equal([nothing, nothing])
+    expect(await failureOf(asking.connect(answering.info))).to.include({ code: 'ERR_RPC_FAIL' })
+  })
+
   it('refuses what is no description of a stream, and stays on sockets beyond streamsMax', async () => {
     const { a, b, here } = await streams({ streamsMax: 1 })
     expect(a.carrier.ready).to.equal(false)
