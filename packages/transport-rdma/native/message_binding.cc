@@ -61,24 +61,31 @@ void MessageBinding::end() {
   ring_ = nullptr;
 }
 
+// Throws after `close`: a mistake of the caller.
+MessageEngine &MessageBinding::engineOf(Napi::Env env) const {
+  if (engine_ == nullptr) throw Napi::Error::New(env, "The device was closed");
+  return *engine_;
+}
+
 // Throws for one that is gone: a mistake of the caller.
 MessageEngine::Stream MessageBinding::streamOf(const Napi::Value &id) const {
-  MessageEngine::Stream stream = engine_ == nullptr ? nullptr : engine_->find(asUint32(id));
+  MessageEngine::Stream stream = engineOf(id.Env()).find(asUint32(id));
   if (stream == nullptr) throw Napi::Error::New(id.Env(), "There is no such stream");
   return stream;
 }
 
 Napi::Value MessageBinding::describe(const Napi::CallbackInfo &info) {
-  return describePort(info.Env(), engine_->device());
+  return describePort(info.Env(), engineOf(info.Env()).device());
 }
 
-void MessageBinding::create(const Napi::CallbackInfo &info) { engine_->create(asUint32(info[0])); }
+void MessageBinding::create(const Napi::CallbackInfo &info) { engineOf(info.Env()).create(asUint32(info[0])); }
 
 // (id, what the peer said, whether this end speaks first): false for something else.
 Napi::Value MessageBinding::connect(const Napi::CallbackInfo &info) {
+  MessageEngine &engine = engineOf(info.Env());
   const auto bytes = info[1].As<Napi::Uint8Array>();
   const std::optional<StreamInfo> peer = StreamInfo::decode(bytes.Data(), bytes.ByteLength());
-  if (peer.has_value()) engine_->connect(asUint32(info[0]), *peer, info[2].ToBoolean());
+  if (peer.has_value()) engine.connect(asUint32(info[0]), *peer, info[2].ToBoolean());
   return Napi::Boolean::New(info.Env(), peer.has_value());
 }
 
@@ -120,9 +127,14 @@ Napi::Value MessageBinding::finished(const Napi::CallbackInfo &info) {
   return Napi::Boolean::New(info.Env(), streamOf(info[0])->finished());
 }
 
-void MessageBinding::closeStream(const Napi::CallbackInfo &info) { engine_->close(asUint32(info[0])); }
+// What ends a stream may be called late: it has ended with the device.
+void MessageBinding::closeStream(const Napi::CallbackInfo &info) {
+  if (engine_ != nullptr) engine_->close(asUint32(info[0]));
+}
 
-void MessageBinding::forget(const Napi::CallbackInfo &info) { engine_->forget(asUint32(info[0])); }
+void MessageBinding::forget(const Napi::CallbackInfo &info) {
+  if (engine_ != nullptr) engine_->forget(asUint32(info[0]));
+}
 
 // [ids of streams with something new, events]
 Napi::Value MessageBinding::take(const Napi::CallbackInfo &info) {
@@ -139,7 +151,7 @@ Napi::Value MessageBinding::take(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value MessageBinding::stats(const Napi::CallbackInfo &info) {
-  const MessageStats stats = engine_->stats();
+  const MessageStats stats = engine_ == nullptr ? MessageStats{} : engine_->stats();
   auto result = Napi::Object::New(info.Env());
   result.Set("memoryRegions", stats.memoryRegions);
   result.Set("queuePairs", stats.queuePairs);

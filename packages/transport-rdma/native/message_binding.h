@@ -18,6 +18,7 @@ private:
   static void onEnvironmentEnd(void *self);
   // Blocks until nothing touches memory any more.
   void end();
+  MessageEngine &engineOf(Napi::Env env) const;
   MessageEngine::Stream streamOf(const Napi::Value &id) const;
 
   Napi::Value describe(const Napi::CallbackInfo &info);

@@ -30,7 +30,8 @@ public:
 
   // Ends with `created`, which carries what the peer needs.
   void create(uint32_t id);
-  // Of one that was created. Ends with `connected`. The end that sends the first message hears of it when the peer's device has that.
+  // Of one that was created. Ends with `connected`. The end that sends the first message hears of it when the peer's
+  // device has that.
   void connect(uint32_t id, const StreamInfo &peer, bool first);
   // Ends with `closed`, when nothing touches its memory any more.
   void close(uint32_t id);

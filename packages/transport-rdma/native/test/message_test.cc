@@ -411,6 +411,27 @@ void testClosedBeforeCreated() {
   CHECK(streams.said(EventKind::connected, kAsking)->status == ENOENT);
 }
 
+// A slow reader has the bytes of a peer that has said all and gone, and says nothing more to it.
+void testReadAfterPeer() {
+  constexpr uint32_t kLater = 3;
+  Streams streams;
+  streams.connect();
+  const MessageEngine::Stream writer = streams.engine().find(kAsking), reader = streams.engine().find(kAnswering);
+  std::vector<uint8_t> bytes(3 * 64); // With the last message one for each slot.
+  CHECK(writer->write(bytes.data(), bytes.size()) == bytes.size());
+  writer->finish();
+  streams.engine().poke(writer);
+  CHECK(streams.until([&] { return reader->ended() && writer->finished(); }));
+  streams.engine().close(kAsking);
+  streams.closed(kAsking, IBV_WC_WR_FLUSH_ERR);
+  bool poke = false;
+  CHECK(reader->read(bytes.data(), bytes.size(), poke) == bytes.size() && poke);
+  streams.engine().poke(reader);
+  streams.create(kLater); // The message thread has looked at the reader.
+  streams.engine().close(kAnswering);
+  streams.closed(kAnswering, IBV_WC_WR_FLUSH_ERR); // Else it broke before.
+}
+
 // A stream of a device that has died before it was connected.
 void testConnectedToDeadDevice() {
   Streams streams;
@@ -435,6 +456,7 @@ void testMessages() {
   testEndWhileConnecting();
   testGivenUpBeforeConnected();
   testClosedBeforeCreated();
+  testReadAfterPeer();
   testConnectedToDeadDevice();
   testCredits();
   testTooManyCredits();
