@@ -31,6 +31,7 @@ export class RdmaCarrier implements RpcCarrier, Startable {
   #devices: readonly MessageDevice[] = []
   #health: DeviceHealth<MessageDevice> | undefined
   #turn = 0
+  #saidFull = false
 
   /** @throws ERR_INVALID_PARAMS */
   constructor(options: RpcOverRdmaOptions, { logger, metrics }: CarrierDeps) {
@@ -75,8 +76,10 @@ export class RdmaCarrier implements RpcCarrier, Startable {
 
   async prepare(peer?: Uint8Array): Promise<CarriedEnd> {
     const device = peer == null ? this.#next() : this.#closest(peer)
-    if (device == null) throw new MooncakeError('ERR_RPC_FAIL', 'no RDMA device is usable')
-    const { id, info } = await device.create()
+    if (device == null) throw new MooncakeError('ERR_RPC_FAIL', this.#whyNone())
+    const created = device.create()
+    this.#sayWhenFull()
+    const { id, info } = await created
     const giveUp = (): void => {
       device.closeStream(id)
     }
@@ -93,7 +96,26 @@ export class RdmaCarrier implements RpcCarrier, Startable {
   }
 
   #isUsable(device: MessageDevice): boolean {
-    return this.#health?.isUp(device) === true && device.count < this.#options.streamsMax
+    return this.#isUp(device) && device.count < this.#options.streamsMax
+  }
+
+  #isUp(device: MessageDevice): boolean {
+    return this.#health?.isUp(device) === true
+  }
+
+  #whyNone(): string {
+    return this.#devices.some(device => this.#isUp(device))
+      ? `streamsMax (${this.#options.streamsMax}) is reached on every RDMA device that is up`
+      : 'no RDMA device is up'
+  }
+
+  /** Once: the peers cannot know that it is a limit of this process which keeps connections on their sockets. */
+  #sayWhenFull(): void {
+    if (this.#saidFull || this.ready) return
+    this.#saidFull = true
+    this.#logger.warn(`Further RPC connections stay on their sockets: ${this.#whyNone()}`, {
+      streamsMax: this.#options.streamsMax,
+    })
   }
 
   /** Each in its turn: where two devices do not reach each other, the next connection tries others. */

@@ -90,7 +90,8 @@ export class MessageDevice {
    */
   async connect(id: number, peer: Uint8Array, first: boolean): Promise<void> {
     const entry = this.#streams.get(id)
-    if (entry == null || this.#closed || !this.#native.connect(id, peer, first)) {
+    if (entry == null || this.#closed) throw new MooncakeError('ERR_RPC_FAIL', 'The stream has ended')
+    if (!this.#native.connect(id, peer, first)) {
       throw new MooncakeError('ERR_RPC_FAIL', 'The peer sent no description of a stream')
     }
     const { kind, status, text } = await this.#next(entry)
