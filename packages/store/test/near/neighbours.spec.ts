@@ -3,6 +3,7 @@ import { Observable } from 'rxjs'
 import {
   MooncakeError,
   type CopyPool,
+  type Region,
   type RemoteWindow,
   type TransferOp,
   type Transport,
@@ -99,7 +100,7 @@ class StallingClock extends VirtualClock {
 describe('Neighbours', () => {
   const never = new AbortController().signal
   const into = Buffer.alloc(300)
-  const region = wrapBuffer(into)
+  let region: Region
   let clock: StallingClock
   let owner: Owner
   let neighbours: Neighbours
@@ -117,6 +118,9 @@ describe('Neighbours', () => {
     await until(() => neighbours.at(owner.peer) != null)
   }
 
+  before(() => {
+    region = wrapBuffer(into)
+  })
   beforeEach(async () => {
     into.fill(0)
     clock = new StallingClock()
