@@ -6,8 +6,8 @@ import { Refusal, root } from '../lib/steps.mjs'
 import { hostDevices } from './devices.mjs'
 import { quote, runInMachine } from './machine.mjs'
 
-/** On a quiet machine it takes a quarter of this; on a busy one everything emulated gets slower still. */
-const LIMIT_S = 600
+/** On a quiet machine it takes a third of this; on a busy one everything emulated gets slower still. */
+const LIMIT_S = 900
 
 /**
  * @param {readonly string[]} specs paths from the root
