@@ -1,5 +1,6 @@
 import {
   asMooncakeError,
+  Parts,
   type Batch,
   type BatchOperation,
   type CopyPool,
@@ -21,16 +22,14 @@ export interface StagedOperationDeps {
  * An operation on a caller's own buffer, whose bytes pass through registered memory: a write is copied there before it
  * is posted, a read from there before it is reported. The caller's bytes are at rest when it ends (I3).
  */
-export class StagedOperation implements PieceOwner {
+export class StagedOperation extends Parts implements PieceOwner {
   readonly #whole: BatchOperation
   readonly #deps: StagedOperationDeps
   readonly #waiting: Disposable
   #staged: StagedSlice | undefined
-  #piecesLeft = 1
-  #error: Error | undefined
-  #takenBack = false
 
   constructor(whole: BatchOperation, deps: StagedOperationDeps) {
+    super()
     this.#whole = whole
     this.#deps = deps
     this.#waiting = deps.staging.acquire(whole.op.local.byteLength, staged => {
@@ -58,20 +57,6 @@ export class StagedOperation implements PieceOwner {
     this.#whole.takeBack()
   }
 
-  split(count: number): void {
-    this.#piecesLeft = count
-  }
-
-  settle(error?: Error): void {
-    this.#error ??= error
-    this.#countDown()
-  }
-
-  takeBack(): void {
-    this.#takenBack = true
-    this.#countDown()
-  }
-
   async #begin(staged: StagedSlice): Promise<void> {
     this.#staged = staged
     this.#deps.onAdmitted(this)
@@ -85,21 +70,22 @@ export class StagedOperation implements PieceOwner {
     }
   }
 
-  #countDown(): void {
-    this.#piecesLeft--
-    if (this.#piecesLeft === 0) void this.#end(this.#staged!)
+  protected override ended(error: Error | undefined, takenBack: boolean): void {
+    void this.#end(this.#staged!, error, takenBack)
   }
 
-  async #end(staged: StagedSlice): Promise<void> {
+  async #end(staged: StagedSlice, error: Error | undefined, takenBack: boolean): Promise<void> {
     const { kind, local } = this.op
-    const whole = this.#error == null && !this.#takenBack
+    let failure = error
     try {
-      if (whole && kind === 'read') await this.#deps.copyPool.copy([{ from: staged.slice, to: local }])
-    } catch (error) {
-      this.#error = asMooncakeError(error)
+      if (kind === 'read' && error == null && !takenBack) {
+        await this.#deps.copyPool.copy([{ from: staged.slice, to: local }])
+      }
+    } catch (cause) {
+      failure = asMooncakeError(cause)
     }
     staged[Symbol.dispose]()
-    if (this.#takenBack && this.#error == null) this.#whole.takeBack()
-    else this.#whole.settle(this.#error)
+    if (takenBack) this.#whole.takeBack()
+    else this.#whole.settle(failure)
   }
 }

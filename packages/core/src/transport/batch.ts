@@ -1,7 +1,7 @@
 import type { Subscriber } from 'rxjs'
 import type { Completion } from '../contracts/transfer.js'
 import type { TransferOp } from '../contracts/transport.js'
-import { MooncakeError } from '../errors/error.js'
+import { Parts } from './parts.js'
 
 /** A batch in flight: counts down to its end. */
 export class Batch {
@@ -40,15 +40,12 @@ export class Batch {
   }
 }
 
-/** One operation of a batch. It may go in parts, and ends when the last of them does. */
-export class BatchOperation {
+/** One operation of a batch. */
+export class BatchOperation extends Parts {
   readonly batch: Batch
   readonly index: number
   readonly op: TransferOp
   readonly #onRest: (error: Error | undefined) => void
-  #partsLeft = 1
-  #error: Error | undefined
-  #takenBack = false
 
   /** @param onRest called once, when nothing touches its memory any more, before the batch hears of it */
   constructor(
@@ -57,40 +54,17 @@ export class BatchOperation {
     op: TransferOp,
     onRest: (error: Error | undefined) => void = noop,
   ) {
+    super()
     this.batch = batch
     this.index = index
     this.op = op
     this.#onRest = onRest
   }
 
-  /** From now on it ends with the last of `count` parts. */
-  split(count: number): void {
-    this.#partsLeft = count
-  }
-
-  /** Nothing touches the part any more. The first error stands for the operation. */
-  settle(error?: Error): void {
-    this.#error ??= error
-    this.#countDown()
-  }
-
-  /** The part was taken back before it was whole. */
-  takeBack(): void {
-    this.#takenBack = true
-    this.#countDown()
-  }
-
-  /** @throws ERR_INTERNAL where a part ends twice: the batch would end while others of it are in flight */
-  #countDown(): void {
-    if (this.#partsLeft === 0) {
-      throw new MooncakeError('ERR_INTERNAL', `Operation ${this.index} of a batch has ended already`)
-    }
-    this.#partsLeft--
-    if (this.#partsLeft > 0) return
-    this.#onRest(this.#error)
-    if (this.#error != null) this.batch.complete(this.index, 0, this.#error)
-    else if (this.#takenBack) this.batch.countDown()
-    else this.batch.complete(this.index, this.op.local.byteLength)
+  protected override ended(error: Error | undefined, takenBack: boolean): void {
+    this.#onRest(error)
+    if (takenBack) this.batch.countDown()
+    else this.batch.complete(this.index, error == null ? this.op.local.byteLength : 0, error)
   }
 }
 
