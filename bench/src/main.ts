@@ -9,7 +9,9 @@ import { SUITES } from './suites/index.js'
 const ALL = 'all'
 const ROUNDS = 3
 const DURATION_MS = 300
+const WARM_UP_MS = 1000
 const SHORT_DURATION_MS = 50
+const SHORT_WARM_UP_MS = 20
 /** Data that no cache holds. */
 const POOL_BYTES = 512 * MIB
 const SHORT_POOL_BYTES = 64 * MIB
@@ -19,6 +21,7 @@ interface Options {
   readonly html?: string
   readonly rounds: number
   readonly duration: number
+  readonly warmUp: number
   readonly trace?: string
   readonly installRivals: boolean
   readonly short: boolean
@@ -32,6 +35,7 @@ async function main(): Promise<void> {
     .option('--html <file>', 'write a report with charts there')
     .option('--rounds <count>', 'how often each contender of a figure is measured', wholeNumber, ROUNDS)
     .option('--duration <ms>', 'how long one contender is measured in one round', wholeNumber, DURATION_MS)
+    .option('--warm-up <ms>', 'how long each contender of a figure runs before', wholeNumber, WARM_UP_MS)
     .option('--trace <file>', 'requests for the suite replay, as JSON lines; default: generated ones')
     .option('--install-rivals', "fetch absent rivals into the user's cache directory", false)
     .option('--short', 'tiny sizes, one round: shows that the suites work, measures nothing', false)
@@ -55,6 +59,7 @@ async function runSuites(suites: readonly Suite[], options: Options): Promise<Re
     short,
     rounds: short ? 1 : options.rounds,
     durationMs: short ? SHORT_DURATION_MS : options.duration,
+    warmUpMs: short ? SHORT_WARM_UP_MS : options.warmUp,
     ...(trace != null && { traceFile: trace }),
     poolBytes,
     rivals,
@@ -71,7 +76,8 @@ async function runSuites(suites: readonly Suite[], options: Options): Promise<Re
     }
   }
   const absent = { ...Object.fromEntries(rivals.absences), ...unavailable }
-  return { ...describeRun(), rounds: context.rounds, durationMs: context.durationMs, absent, results }
+  const { rounds, durationMs, warmUpMs } = context
+  return { ...describeRun(), rounds, durationMs, warmUpMs, absent, results }
 }
 
 function chosen(names: readonly string[]): readonly Suite[] {

@@ -36,9 +36,6 @@ export function scaled(contender: Contender, factor: number): Contender {
   }
 }
 
-/** Connections are made, code is compiled, a first guess is corrected: none of it counts. */
-const WARM_UP_MS = 20
-
 const OURS = 'ours'
 
 /**
@@ -52,7 +49,7 @@ export async function compare(context: SuiteContext, cell: Cell): Promise<Result
   const ceilings = Object.entries(cell.ceilings ?? {})
   const contenders: Array<[string, Contender]> = [[OURS, cell.ours], ...ceilings, ...rivals]
   const samples = new Map(contenders.map(([name]) => [name, [] as Sample[]]))
-  for (const [, contend] of contenders) await contend(Math.min(WARM_UP_MS, context.durationMs))
+  for (const [, contend] of contenders) await contend(context.warmUpMs)
   for (let round = 0; round < context.rounds; round++) {
     for (const [name, contend] of round % 2 === 0 ? contenders : contenders.toReversed()) {
       samples.get(name)!.push(await contend(context.durationMs))

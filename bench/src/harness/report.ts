@@ -15,6 +15,7 @@ export interface Report {
   readonly date: string
   readonly rounds: number
   readonly durationMs: number
+  readonly warmUpMs: number
   /** Rivals and suites that did not run, and why. */
   readonly absent: Readonly<Record<string, string>>
   readonly results: readonly Result[]

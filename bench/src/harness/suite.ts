@@ -41,6 +41,11 @@ export interface SuiteContext {
   readonly rounds: number
   /** How long one contender is measured in one round. */
   readonly durationMs: number
+  /**
+   * How long each contender of a cell runs before the first round. Connections are made, first guesses are
+   * corrected, and V8 compiles what runs often, which takes it seconds: a cache that serves has run for days.
+   */
+  readonly warmUpMs: number
   /** Of each pool that bytes come from or go to: far larger than a cache, unless `short`. */
   readonly poolBytes: number
   /** A trace of requests to replay, from `--trace`; suites have a generated one of their own. */
