@@ -60,6 +60,7 @@ export class ClientLane {
   /** In the order of their responses. */
   readonly #unanswered: Frame[] = []
   #sequence = 0
+  #bytesInFlight = 0
   #finishing = false
   #progressMs: number
 
@@ -94,6 +95,11 @@ export class ClientLane {
 
   get framesInFlight(): number {
     return this.#frames.size
+  }
+
+  /** Payload of its frames. */
+  get bytesInFlight(): number {
+    return this.#bytesInFlight
   }
 
   carries(batch: Batch): boolean {
@@ -139,6 +145,7 @@ export class ClientLane {
     }
     if (this.#frames.size === 0) this.#progressMs = this.#clock.nowMs()
     this.#frames.add(frame)
+    this.#bytesInFlight += byteLength
     this.#unanswered.push(frame)
     const done = (): void => {
       this.#progressMs = this.#clock.nowMs()
@@ -220,6 +227,7 @@ export class ClientLane {
     this.#frames.delete(frame)
     this.#freeBlocks.push(frame.block)
     const { pieces, byteLength, statuses } = frame
+    this.#bytesInFlight -= byteLength
     this.#onFrameEnd({ pieces, byteLength, statuses })
     if (this.#finishing && this.#frames.size === 0) this.finish()
   }

@@ -45,6 +45,9 @@ export class LaneGroup {
   /** Lanes on their way; they never reject. */
   readonly #openings = new Set<Promise<void>>()
   #reopenMs = -Infinity
+  /** What is left of a round, and how large its frames are. */
+  #roundFrames = 0
+  #roundBytes = 0
   #pumping = false
   #closed = false
 
@@ -81,14 +84,15 @@ export class LaneGroup {
     this.#pumping = true
     try {
       for (;;) {
-        const lane = this.#freest()
-        const pieces = lane == null ? [] : this.#takeFrame(lane.limits.frameOpsMax)
+        const lane = this.#queue.length === 0 ? undefined : this.#freest()
+        const pieces = lane == null ? [] : this.#takeFrame(lane.limits.frameOpsMax, this.#packedBytes())
         if (lane == null || pieces.length === 0) break
         lane.post(pieces)
       }
     } finally {
       this.#pumping = false
     }
+    if (this.#queue.length === 0) this.#roundFrames = 0
     this.#openLanes()
   }
 
@@ -109,20 +113,19 @@ export class LaneGroup {
     await Promise.all([...this.#lanes].map(lane => lane.rest))
   }
 
-  /** With the fewest frames in flight, so that stripes spread. */
+  /** With the least to do, so that all end together. */
   #freest(): ClientLane | undefined {
     let best: ClientLane | undefined
     for (const lane of this.#lanes) {
       if (!lane.hasRoom || lane.framesInFlight >= this.#options.framesMax) continue
-      if (best == null || lane.framesInFlight < best.framesInFlight) best = lane
+      if (best == null || lane.bytesInFlight < best.bytesInFlight) best = lane
     }
     return best
   }
 
-  #takeFrame(opsMax: number): Piece[] {
+  #takeFrame(opsMax: number, packedBytes: number): Piece[] {
     const pieces: Piece[] = []
     let byteLength = 0
-    const packedBytes = this.#packedBytes()
     for (let next = this.#queue.first; next != null && pieces.length < opsMax; next = this.#queue.first) {
       if (pieces.length > 0 && byteLength + next.byteLength > packedBytes) break
       if (!this.#host.admits(byteLength, next.byteLength)) break
@@ -135,10 +138,19 @@ export class LaneGroup {
     return pieces
   }
 
-  /** Fewer frames are fewer messages and wake-ups; smaller ones keep all lanes busy until the end. */
+  /**
+   * Fewer frames are fewer messages and wake-ups, smaller ones at the end keep all lanes busy until then. So each
+   * round gives half of what waits to the lanes, in equal parts (Hummel, Schonberg and Flynn, "Factoring", 1992).
+   */
   #packedBytes(): number {
     const { lanesMax, packedBytesMin, packedBytesMax } = this.#options
-    return Math.min(packedBytesMax, Math.max(packedBytesMin, this.#queue.byteLength / lanesMax))
+    if (this.#roundFrames === 0) {
+      this.#roundFrames = lanesMax
+      const share = this.#queue.byteLength / lanesMax / 2
+      this.#roundBytes = Math.min(packedBytesMax, Math.max(packedBytesMin, share))
+    }
+    this.#roundFrames--
+    return this.#roundBytes
   }
 
   #openLanes(): void {

@@ -10,7 +10,7 @@ import type { Slots } from './slots.js'
 /** Frames in flight on a lane for small operations: hides the round trip. */
 export const SMALL_FRAMES_MAX = 8
 /** On a lane for large ones: the next stripe is there when one ends; more would only unbalance the lanes. */
-const LARGE_FRAMES_MAX = 3
+const LARGE_FRAMES_MAX = 2
 /** From this size on an operation takes the lanes for large ones, so that small ones do not queue behind it. */
 const LARGE_BYTES_MIN = 256 * KIB
 /**
@@ -19,7 +19,7 @@ const LARGE_BYTES_MIN = 256 * KIB
  */
 const SMALL_PACKED_BYTES = 256 * KIB
 /** Large ones: a frame costs each end two wake-ups, which on a small machine take the time of 200 KiB each. */
-const LARGE_PACKED_BYTES_MIN = MIB
+const LARGE_PACKED_BYTES_MIN = 2 * MIB
 const LARGE_PACKED_BYTES_MAX = 8 * MIB
 
 export interface PeerDeps {

@@ -29,6 +29,7 @@ async function start(options: Partial<LaneGroupOptions> = {}, inflightBytesMax =
   const openLane = (): Promise<ClientLane> => {
     lanes++
     let framesInFlight = 0
+    let bytesInFlight = 0
     return Promise.resolve({
       limits: { frameOpsMax: FRAME_OPS_MAX, framesMax: 2 },
       rest: new Promise(() => {}),
@@ -38,8 +39,12 @@ async function start(options: Partial<LaneGroupOptions> = {}, inflightBytesMax =
       get framesInFlight() {
         return framesInFlight
       },
+      get bytesInFlight() {
+        return bytesInFlight
+      },
       post(pieces: readonly Piece[]) {
         expect(++framesInFlight, 'a lane takes no more than it has room for').to.be.at.most(2)
+        for (const { byteLength } of pieces) bytesInFlight += byteLength
         frames.push(pieces.map(({ byteLength }) => byteLength))
       },
     } as unknown as ClientLane)
@@ -90,11 +95,14 @@ describe('LaneGroup', () => {
     expect(many.frames.map(({ length }) => length)).to.deep.equal([FRAME_OPS_MAX])
   })
 
-  it('packs the share of a lane of what waits', async () => {
-    const { group, push, frames } = await start({ lanesMax: 4, packedBytesMax: 1000 })
+  it('gives half of what waits to the lanes in equal parts, then half of the rest', async () => {
+    const { group, push, frames } = await start({ lanesMax: 2, packedBytesMin: 20, packedBytesMax: 1000 })
     push(...Array.from({ length: 16 }, () => of(50)))
     group.pump()
-    expect(frames[0]).to.deep.equal([50, 50, 50, 50])
+    await until(() => frames.length === 3) // The first lane has room for one more, the one that it opens for two.
+    const bytes = frames.map(pieces => pieces.reduce((sum, piece) => sum + piece, 0))
+    expect(bytes).to.deep.equal([200, 200, 100])
+    expect(group.queued, 'for whoever is free first').to.equal(6)
   })
 
   it('keeps within the bytes in flight also when it packs, but for one piece alone', async () => {
