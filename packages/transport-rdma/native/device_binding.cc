@@ -95,7 +95,15 @@ void DeviceBinding::end() {
   ring_ = nullptr;
 }
 
-Napi::Value DeviceBinding::describe(const Napi::CallbackInfo &info) { return describePort(info.Env(), engine_->device()); }
+// Throws after `close`: a mistake of the caller.
+Engine &DeviceBinding::engineOf(Napi::Env env) const {
+  if (engine_ == nullptr) throw Napi::Error::New(env, "The device was closed");
+  return *engine_;
+}
+
+Napi::Value DeviceBinding::describe(const Napi::CallbackInfo &info) {
+  return describePort(info.Env(), engineOf(info.Env()).device());
+}
 
 // (id, region handle, offset, byteLength): false for a closed region or a range outside of it.
 Napi::Value DeviceBinding::registerMemory(const Napi::CallbackInfo &info) {
@@ -104,52 +112,60 @@ Napi::Value DeviceBinding::registerMemory(const Napi::CallbackInfo &info) {
   const double lengthBytes = info[3].As<Napi::Number>();
   const bool valid = region != nullptr && lengthBytes > 0 && contains(*region, offset, lengthBytes);
   if (valid) {
+    Engine &engine = engineOf(info.Env());
     region->retain(region);
-    engine_->registerMemory(asUint32(info[0]), region, region->base + static_cast<uint64_t>(offset),
-                            static_cast<uint64_t>(lengthBytes));
+    engine.registerMemory(asUint32(info[0]), region, region->base + static_cast<uint64_t>(offset),
+                          static_cast<uint64_t>(lengthBytes));
   }
   return Napi::Boolean::New(info.Env(), valid);
 }
 
-void DeviceBinding::deregister(const Napi::CallbackInfo &info) { engine_->deregister(asUint32(info[0])); }
+void DeviceBinding::deregister(const Napi::CallbackInfo &info) {
+  engineOf(info.Env()).deregister(asUint32(info[0]));
+}
 
 void DeviceBinding::createEndpoint(const Napi::CallbackInfo &info) {
-  engine_->createEndpoint(asUint32(info[0]), asUint32(info[1]), asUint32(info[2]));
+  engineOf(info.Env()).createEndpoint(asUint32(info[0]), asUint32(info[1]), asUint32(info[2]));
 }
 
 // (id, what the peer said): false for something else.
 Napi::Value DeviceBinding::connectEndpoint(const Napi::CallbackInfo &info) {
   const auto bytes = info[1].As<Napi::Uint8Array>();
   const std::optional<ConnectionInfo> remote = ConnectionInfo::decode(bytes.Data(), bytes.ByteLength());
-  if (remote.has_value()) engine_->connectEndpoint(asUint32(info[0]), *remote);
+  if (remote.has_value()) engineOf(info.Env()).connectEndpoint(asUint32(info[0]), *remote);
   return Napi::Boolean::New(info.Env(), remote.has_value());
 }
 
-void DeviceBinding::closeEndpoint(const Napi::CallbackInfo &info) { engine_->closeEndpoint(asUint32(info[0])); }
+void DeviceBinding::closeEndpoint(const Napi::CallbackInfo &info) {
+  engineOf(info.Env()).closeEndpoint(asUint32(info[0]));
+}
 
-void DeviceBinding::forgetEndpoint(const Napi::CallbackInfo &info) { engine_->forgetEndpoint(asUint32(info[0])); }
+void DeviceBinding::forgetEndpoint(const Napi::CallbackInfo &info) {
+  engineOf(info.Env()).forgetEndpoint(asUint32(info[0]));
+}
 
 // (fields, count): what names no registration, or leaves it, is refused as a programming error.
 void DeviceBinding::submit(const Napi::CallbackInfo &info) {
   const auto array = info[0].As<Napi::Float64Array>();
   const uint32_t count = asUint32(info[1]);
   if (array.ElementLength() < count * kOrderFields) throw Napi::Error::New(info.Env(), "Fewer fields than operations");
+  Engine &engine = engineOf(info.Env());
   std::vector<OperationOrder> orders;
   orders.reserve(count);
   for (uint32_t i = 0; i < count; i++) {
     const double *fields = array.Data() + i * kOrderFields;
-    std::shared_ptr<Registration> local = engine_->registration(static_cast<uint32_t>(fields[kRegistration]));
+    std::shared_ptr<Registration> local = engine.registration(static_cast<uint32_t>(fields[kRegistration]));
     const bool inside = local != nullptr && fields[kLocalOffset] >= 0 && fields[kLengthBytes] > 0 &&
                         fields[kLocalOffset] + fields[kLengthBytes] <= static_cast<double>(local->lengthBytes());
     if (!inside) throw Napi::Error::New(info.Env(), "An operation outside of its registration");
     orders.push_back(orderOf(fields, std::move(local)));
   }
-  engine_->submit(std::move(orders));
+  engine.submit(std::move(orders));
 }
 
 void DeviceBinding::cancel(const Napi::CallbackInfo &info) {
   const auto ids = info[0].As<Napi::Float64Array>();
-  engine_->cancel({ids.Data(), ids.Data() + ids.ElementLength()});
+  engineOf(info.Env()).cancel({ids.Data(), ids.Data() + ids.ElementLength()});
 }
 
 // [completions as pairs of id and status, events]
@@ -170,7 +186,7 @@ Napi::Value DeviceBinding::take(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value DeviceBinding::stats(const Napi::CallbackInfo &info) {
-  const EngineStats stats = engine_->stats();
+  const EngineStats stats = engine_ == nullptr ? EngineStats{} : engine_->stats();
   auto result = Napi::Object::New(info.Env());
   result.Set("memoryRegions", stats.memoryRegions);
   result.Set("queuePairs", stats.queuePairs);

@@ -18,6 +18,7 @@ private:
   static void onEnvironmentEnd(void *self);
   // Blocks until nothing touches memory any more.
   void end();
+  Engine &engineOf(Napi::Env env) const;
 
   Napi::Value describe(const Napi::CallbackInfo &info);
   Napi::Value registerMemory(const Napi::CallbackInfo &info);
