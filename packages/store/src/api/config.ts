@@ -74,13 +74,15 @@ export interface StoreLimits {
   readonly routeCacheKeysMax?: number
   /** @defaultValue 60 000 */
   readonly routeCacheTtlMs?: number
-  /** Life of a PreWrite or PinKey. @defaultValue 5000 */
+  /**
+   * Life of a PreWrite, of a PinKey, and, from 1000 on, of what a neighbour views without asking. @defaultValue 5000
+   */
   readonly keyLeaseMs?: number
   /** Views that `getView` gave and nobody has disposed of; more are refused. At most 262 144. @defaultValue 65 536 */
   readonly viewsMax?: number
   /**
-   * Objects in memory that processes of this host find, and copy, without asking; 260 bytes each, from the first such
-   * process on. Of others they ask as ever. 0 for none. @defaultValue 262 144
+   * Objects in memory that processes of this host find, and copy or view, without asking; 268 bytes each, from the
+   * first such process on. Of others they ask as ever. 0 for none. @defaultValue 262 144
    */
   readonly placesMax?: number
   /** Of a call that names none. @defaultValue 10 000 */

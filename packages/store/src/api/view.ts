@@ -15,9 +15,10 @@ export interface ObjectView extends Disposable {
    */
   readonly source: 'local' | 'shared' | 'copy'
   /**
-   * Whether the bytes are those of the object. The pin of a shared view is renewed for as long as this
-   * process runs and the owner answers. An owner that hears nothing for `keyLeaseMs` may use the memory for
-   * another object; then this is false from that moment on. So read first, then ask. A view whose owner died
+   * Whether the bytes are those of the object. The owner of a shared view keeps them for as long as this
+   * process runs: it sees that in memory that the two share, or hears it in renewals of a pin. When it has seen
+   * and heard nothing for its `keyLeaseMs`, because this process was stopped or busy, it may use the memory for
+   * another object; before it does, this is false, for good. So read first, then ask. A view whose owner died
    * stays valid: nobody changes the bytes any more.
    */
   readonly valid: boolean

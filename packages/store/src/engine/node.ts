@@ -19,7 +19,7 @@ import type { StoreLimits } from '../api/config.js'
 import { KeyLocks } from '../local/key-locks.js'
 import { LeaseTable } from '../local/leases.js'
 import { StagingPool } from '../local/staging-pool.js'
-import { TieredBackend, type ObjectMeta } from '../local/tiered-backend.js'
+import { TieredBackend, type ObjectMeta, type RemoveReason } from '../local/tiered-backend.js'
 import type { SchedulerConfig } from '../tiering/scheduler-config.js'
 import { Neighbours } from '../near/neighbours.js'
 import { Places } from '../near/places.js'
@@ -122,15 +122,9 @@ export class Node implements Startable {
           this.#announce(meta, tier)
           if (tier.supports.directMemory) this.#places.publish(meta.key, meta.generation)
         },
-        removed: ({ key, generation }, tier, reason) => {
-          if (tier.supports.directMemory) this.#places.withdraw(key, generation)
-          if (reason !== 'demoted') this.#committer.gone(generation)
-          const replica = { key, generation, segment: this.#segmentOf(tier) }
-          // Of what it ordered itself (`removed`) the directory gets an answer, and of what a newer
-          // generation has `replaced` an add.
-          if (reason === 'evicted' || reason === 'demoted' || reason === 'lost')
-            this.#notifier.remove(replica)
-          else if (reason === 'removed') this.#notifier.withdraw(replica)
+        isViewed: (meta, tier, onLeft) => this.#places.isViewed(meta, tier, onLeft),
+        removed: (meta, tier, reason) => {
+          this.#withdraw(meta, tier, reason)
         },
       },
     })
@@ -141,6 +135,7 @@ export class Node implements Startable {
       clock,
       transports,
       placesMax: limits.placesMax,
+      keyLeaseMs: limits.keyLeaseMs,
     })
     this.#neighbours = new Neighbours(clock, transports, directory)
     const cache = new RouteCache(clock, { keysMax: limits.routeCacheKeysMax, ttlMs: limits.routeCacheTtlMs })
@@ -284,6 +279,7 @@ export class Node implements Startable {
       logger,
       router,
       reader: this.#reader,
+      neighbours: this.#neighbours,
       transports,
       peer,
       nodeId,
@@ -335,6 +331,16 @@ export class Node implements Startable {
     void told.then(refused => {
       if (refused) this.backend.remove(key, generation, 'replaced')
     })
+  }
+
+  #withdraw({ key, generation }: ObjectMeta, tier: Tier, reason: RemoveReason): void {
+    if (tier.supports.directMemory) this.#places.withdraw(key, generation)
+    if (reason !== 'demoted') this.#committer.gone(generation)
+    const replica = { key, generation, segment: this.#segmentOf(tier) }
+    // Of what it ordered itself (`removed`) the directory gets an answer, and of what a newer generation has
+    // `replaced` an add.
+    if (reason === 'evicted' || reason === 'demoted' || reason === 'lost') this.#notifier.remove(replica)
+    else if (reason === 'removed') this.#notifier.withdraw(replica)
   }
 
   *#snapshot(): Iterable<ReplicaAdd> {

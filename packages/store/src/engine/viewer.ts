@@ -4,11 +4,14 @@ import type { Region, RemoteView, Transport } from '@mooncake-ts/core'
 import { mapRegion, type HostRegion } from '@mooncake-ts/memory'
 import type { ObjectView } from '../api/view.js'
 import type { TieredBackend } from '../local/tiered-backend.js'
+import { NearViews, type NearViewer } from '../near/near-views.js'
+import type { Neighbours } from '../near/neighbours.js'
 import type { PeerClient } from '../peers/peer-client.js'
 import { PinKeeper, PINS_PER_CALL_MAX } from '../peers/pin-keeper.js'
 import type { WireRegion } from '../peers/protocol.js'
 import type { Unannounced } from '../peers/unannounced.js'
 import type { Router } from '../routes/router.js'
+import { windowFor } from '../transfer/window-for.js'
 import { chunksOf, groupBy } from './chunks.js'
 import type { Deadline } from './deadline.js'
 import { OpenViews, type OpenViewInit } from './open-view.js'
@@ -36,6 +39,7 @@ export interface ViewerInit {
   readonly logger: Logger
   readonly router: Router
   readonly reader: Reader
+  readonly neighbours: Neighbours
   readonly transports: readonly Transport[]
   readonly peer: (endpoint: string) => PeerClient
   readonly nodeId: string
@@ -44,12 +48,13 @@ export interface ViewerInit {
 
 /**
  * Shows objects where they lie: in this node's own tiers, else in those of an owner whose memory a transport
- * can show, which keeps the object in its place as long as this node renews its pin. What cannot be shown is
- * copied.
+ * can show, which keeps the object in its place: a neighbour because it sees a pin in memory of this process, others
+ * as long as this node renews a pin that it has asked for. What cannot be shown is copied.
  */
 export class Viewer {
   readonly #init: ViewerInit
   readonly #views = new OpenViews()
+  readonly #near: NearViews
   /** Views that calls under way may still open. */
   #opening = 0
   /** By endpoint, while there is a pin. */
@@ -61,6 +66,7 @@ export class Viewer {
 
   constructor(init: ViewerInit) {
     this.#init = init
+    this.#near = new NearViews(init)
     this.#schemes = init.transports.filter(({ view }) => view != null).map(({ scheme }) => scheme)
   }
 
@@ -92,6 +98,7 @@ export class Viewer {
   /** Disposes of every view. */
   close(): void {
     this.#views.close()
+    this.#near.close()
     for (const keeper of [...this.#keepers.values()]) keeper.flush()
   }
 
@@ -168,6 +175,23 @@ export class Viewer {
 
   /** What this owner cannot show another may, or a copy has to do, which also says what is wrong. */
   async #viewAt(peer: PeerClient, wanted: readonly Wanted[], deadline: Deadline): Promise<void> {
+    const viewNear = this.#near.at(peer)
+    if (viewNear != null) {
+      await Promise.all(wanted.map(each => this.#viewNear(viewNear, each, deadline.signal)))
+    }
+    const left = wanted.filter(isMissing)
+    if (left.length > 0 && !deadline.signal.aborted) await this.#viewPinned(peer, left, deadline)
+  }
+
+  /** Never rejects. */
+  async #viewNear(view: NearViewer, wanted: Wanted, signal: AbortSignal): Promise<void> {
+    const { key } = wanted
+    const shown = await view(key, signal)
+    if (shown != null) wanted.view = this.#open({ key, source: 'shared', ...shown })
+  }
+
+  /** Never rejects. */
+  async #viewPinned(peer: PeerClient, wanted: readonly Wanted[], deadline: Deadline): Promise<void> {
     const { signal } = deadline
     const keeper = this.#keeper(peer)
     using _asking = keeper.asking()
@@ -204,7 +228,7 @@ export class Viewer {
 
   async #show(region: WireRegion, byteLength: number, signal: AbortSignal): Promise<RemoteView | undefined> {
     for (const transport of this.#init.transports) {
-      const window = region.windows.find(w => w.scheme === transport.scheme && transport.reaches(w))
+      const window = windowFor(transport, region)
       if (window != null && transport.view != null) {
         return await transport.view({ window, offset: 0, byteLength }, { signal })
       }

@@ -13,6 +13,11 @@ export interface BackendEvents {
   /** The object has another replica, in this tier. */
   copied(meta: ObjectMeta, tier: Tier): void
   removed(meta: ObjectMeta, tier: Tier, reason: RemoveReason): void
+  /**
+   * Somebody without a lease looks at the object, so that it frees nothing if it is evicted. Then it is not, until
+   * `onLeft` is called, later and once. @defaultValue nobody does
+   */
+  isViewed?(meta: ObjectMeta, tier: Tier, onLeft: () => void): boolean
 }
 
 export interface TieredBackendInit {

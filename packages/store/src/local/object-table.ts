@@ -98,9 +98,18 @@ class TierOrder {
 export class ObjectTable {
   readonly #objects = new KeyMap<StoredObject>()
   readonly #orders = new Map<Tier, TierOrder>()
+  readonly #isViewed: (replica: Replica) => boolean
 
-  /** @param policy for each tier, an instance of its own */
-  constructor(tiers: readonly Tier[], policy: EvictionPolicyFactory) {
+  /**
+   * @param policy for each tier, an instance of its own
+   * @param isViewed somebody reads it who has not said so; `endRead` is called when nobody does any more
+   */
+  constructor(
+    tiers: readonly Tier[],
+    policy: EvictionPolicyFactory,
+    isViewed: (replica: Replica) => boolean = () => false,
+  ) {
+    this.#isViewed = isViewed
     for (const tier of tiers) this.#orders.set(tier, new TierOrder(tier, policy))
   }
 
@@ -211,7 +220,11 @@ export class ObjectTable {
    */
   victim(tier: Tier, softPins: boolean): Replica | undefined {
     const { ordinary, softPinned } = this.#orderOf(tier)
-    return ordinary.victim ?? (softPins ? softPinned.victim : undefined)
+    for (;;) {
+      const victim = ordinary.victim ?? (softPins ? softPinned.victim : undefined)
+      if (victim == null || !this.#isViewed(victim)) return victim
+      this.beginCopy(victim)
+    }
   }
 
   evictableBytes(tier: Tier, softPins: boolean): number {

@@ -3,7 +3,8 @@ import type { Slice, Tier } from '@mooncake-ts/core'
 import { hitDensity } from '../policies/hit-density.js'
 import { TierScheduler } from '../tiering/tier-scheduler.js'
 import type { SchedulerConfig } from '../tiering/scheduler-config.js'
-import { assertWatermarks, watermarksOf, type RemoveReason, type TieredBackendInit } from './backend-init.js'
+import { assertWatermarks, watermarksOf } from './backend-init.js'
+import type { BackendEvents, RemoveReason, TieredBackendInit } from './backend-init.js'
 import { BackendMetrics, type TierView } from './backend-metrics.js'
 import { CurrentObjects, type CommitResult } from './current-objects.js'
 import type { Holding } from './holding.js'
@@ -32,6 +33,7 @@ export type { ReserveOptions } from './room.js'
 export class TieredBackend {
   readonly #clock: Clock
   readonly #logger: Logger
+  readonly #events: BackendEvents
   readonly #metrics: BackendMetrics
   readonly #io: TierIo
   readonly #table: ObjectTable
@@ -47,8 +49,9 @@ export class TieredBackend {
     assertWatermarks(init)
     this.#clock = init.clock
     this.#logger = init.logger
+    this.#events = init.events
     this.#io = new TierIo(init.memory, init.staging ?? new StagingPool(init.memory))
-    this.#table = new ObjectTable(init.tiers, init.evictionPolicy ?? hitDensity())
+    this.#table = new ObjectTable(init.tiers, init.evictionPolicy ?? hitDensity(), this.#isViewed)
     this.#metrics = new BackendMetrics(init.metrics, init.clock, {
       keyCount: () => this.keyCount,
       waitingReservations: () => this.#room.waitingCount,
@@ -158,10 +161,10 @@ export class TieredBackend {
     return this.#table.get(key) != null
   }
 
-  /** Where the object of this generation lies in memory, while it is current. */
-  sliceOf(key: string, generation: number): Slice | undefined {
+  /** What the object of this generation lies in, while it is current. */
+  holdingOf(key: string, generation: number): Holding | undefined {
     const object = this.#table.get(key)
-    return object?.generation === generation ? object.replicas[0]?.holding.slice : undefined
+    return object?.generation === generation ? object.replicas[0]?.holding : undefined
   }
 
   /** It was read by somebody who needed no lease. */
@@ -312,9 +315,18 @@ export class TieredBackend {
 
   readonly #endLease = (replica: Replica): void => {
     replica.holding.release()
-    if (this.#table.endRead(replica)) this.#room.mayHaveGrown()
+    this.#endRead(replica)
     this.#inUse.leave()
   }
+
+  #endRead(replica: Replica): void {
+    if (this.#table.endRead(replica)) this.#room.mayHaveGrown()
+  }
+
+  readonly #isViewed = (replica: Replica): boolean =>
+    this.#events.isViewed?.(replica.object, replica.holding.tier, () => {
+      this.#endRead(replica)
+    }) === true
 
   /**
    * Keeps a hold for as long as bytes move, whatever becomes of the lease or the reservation meanwhile (I2).

@@ -3,6 +3,7 @@ import type { RemoteView, RemoteWindow, Slice, Transport, TransferOp } from '@mo
 import type { ReadOutcome, ReadTask } from '../engine/peer-reads.js'
 import { executeBatch } from '../transfer/execute-batch.js'
 import { subSlice } from '../transfer/slices.js'
+import type { PinSession } from './pin-session.js'
 import type { Place, PlaceReader } from './place-table.js'
 
 /** Of the memory, and not of what was asked of it here. */
@@ -16,6 +17,14 @@ export interface NeighbourMemory {
   readonly table: PlaceReader
   /** By the numbers in the table. */
   readonly windows: readonly RemoteWindow[]
+}
+
+/** An object of a neighbour where it lies, kept there until `release`. */
+export interface NearView {
+  readonly bytes: Uint8Array
+  readonly isValid: () => boolean
+  /** To be called once. */
+  readonly release: () => void
 }
 
 interface Found {
@@ -119,6 +128,38 @@ export class Neighbour {
     await Promise.all(scrubs)
     signal.throwIfAborted()
     return outcomes
+  }
+
+  /** Shares the memory of its table. */
+  get transport(): Transport {
+    return this.#memory.transport
+  }
+
+  /** Undefined where the owner has to be asked. Never rejects. */
+  async view(key: string, session: PinSession, signal: AbortSignal): Promise<NearView | undefined> {
+    const { table, transport, windows } = this.#memory
+    const place = table.find(key)
+    const window = place == null ? undefined : windows[place.region]
+    if (place == null || window == null) {
+      this.#outdated ||= place != null // It has memory that we have not heard of.
+      return undefined
+    }
+    const pin = session.pin(table, place)
+    if (pin == null) return undefined
+    const { release } = pin
+    try {
+      const { offset, byteLength } = place
+      const shown = await transport.view!({ window, offset, byteLength }, { signal })
+      const isValid = (): boolean => shown.valid && pin.isKept()
+      if (isValid()) {
+        this.#uses.push(key)
+        return { bytes: shown.bytes, isValid, release }
+      }
+    } catch (error) {
+      this.#outdated ||= FAULTS.some(code => hasCode(error, code))
+    }
+    release()
+    return undefined
   }
 
   /** What does not fit is for the owner to refuse. */

@@ -1,6 +1,6 @@
 import type { Clock, Directory, RemoteView, RemoteWindow, Transport } from '@mooncake-ts/core'
 import type { PeerClient } from '../peers/peer-client.js'
-import type { WireRegion } from '../peers/protocol.js'
+import { windowFor } from '../transfer/window-for.js'
 import { Neighbour, type NeighbourMemory } from './neighbour.js'
 import { PlaceReader } from './place-table.js'
 import { BEAT_MS } from './places.js'
@@ -136,8 +136,4 @@ export class Neighbours {
   #tellUses(peer: PeerClient, neighbour: Neighbour): void {
     peer.countUses(neighbour.takeUses(), { deadlineMs: BEAT_MS }).catch(() => {})
   }
-}
-
-function windowFor(transport: Transport, region: WireRegion | undefined): RemoteWindow | undefined {
-  return region?.windows.find(window => window.scheme === transport.scheme && transport.reaches(window))
 }

@@ -175,18 +175,32 @@ export class PlaceTable extends PlaceReader {
   #epoch = 0
   /** Who goes next in a full group. */
   #turn = 0
+  readonly #onEmptied: (slot: number, epoch: number) => void
+
+  /** @param onEmptied nobody believes any more what the slot said at this epoch, who has not said so before */
+  constructor(bytes: Uint8Array, onEmptied: (slot: number, epoch: number) => void = () => {}) {
+    super(bytes)
+    this.#onEmptied = onEmptied
+  }
 
   beatOnce(): void {
     Atomics.add(this.ints, BEAT, 1)
   }
 
-  /** In the place of whatever the table said of the key before; of another object, where its group is full. */
-  publish({ key, generation, byteLength, checksum }: PlacedObject, region: number, offset: number): void {
+  /**
+   * In the place of whatever the table said of the key before; of another object, where its group is full. Gives the
+   * slot; undefined for a key that no table has.
+   */
+  publish(
+    { key, generation, byteLength, checksum }: PlacedObject,
+    region: number,
+    offset: number,
+  ): number | undefined {
     const keyBytes = this.encode(key)
-    if (keyBytes === 0) return
+    if (keyBytes === 0) return undefined
     const slot = this.#slotOf(keyBytes) ?? this.#freeSlot()
     const [ints, doubles] = [this.intsOf(slot), this.doublesOf(slot)]
-    storeBefore(this.ints, ints + EPOCH, 0)
+    this.#empty(slot)
     this.ints[HEADER_INTS + slot] = this.hash
     this.ints[ints + REGION] = region
     this.ints[ints + KEY_BYTES] = keyBytes
@@ -197,21 +211,41 @@ export class PlaceTable extends PlaceReader {
     this.doubles[doubles + CHECKSUM] = checksum ?? -1
     this.#epoch = (this.#epoch % EPOCH_MAX) + 1
     Atomics.store(this.ints, ints + EPOCH, this.#epoch)
+    return slot
+  }
+
+  /** The epoch of what the table says of an object. */
+  epochOf(key: string, generation: number): number | undefined {
+    const slot = this.#slotOfObject(key, generation)
+    return slot == null ? undefined : this.ints[this.intsOf(slot) + EPOCH]
   }
 
   /** Nobody finds it any more, and what is being read of it will not be believed. */
   withdraw(key: string, generation: number): void {
-    const keyBytes = this.encode(key)
-    const slot = keyBytes === 0 ? undefined : this.#slotOf(keyBytes)
-    if (slot == null || this.doubles[this.doublesOf(slot) + GENERATION] !== generation) return
-    storeBefore(this.ints, this.intsOf(slot) + EPOCH, 0)
+    const slot = this.#slotOfObject(key, generation)
+    if (slot != null) this.#empty(slot)
   }
 
   withdrawAll(): void {
     for (let slot = 0; slot < this.slotCount; slot++) {
       // A look at the tag first: the slots of an empty table have no pages.
-      if (this.ints[HEADER_INTS + slot] !== 0) storeBefore(this.ints, this.intsOf(slot) + EPOCH, 0)
+      if (this.ints[HEADER_INTS + slot] !== 0) this.#empty(slot)
     }
+  }
+
+  /** The only way in which an epoch ends. */
+  #empty(slot: number): void {
+    const at = this.intsOf(slot) + EPOCH
+    const epoch = this.ints[at]!
+    if (epoch === 0) return
+    storeBefore(this.ints, at, 0)
+    this.#onEmptied(slot, epoch)
+  }
+
+  #slotOfObject(key: string, generation: number): number | undefined {
+    const keyBytes = this.encode(key)
+    const slot = keyBytes === 0 ? undefined : this.#slotOf(keyBytes)
+    return slot != null && this.doubles[this.doublesOf(slot) + GENERATION] === generation ? slot : undefined
   }
 
   /** The one that says something of the key just encoded. */

@@ -1,7 +1,11 @@
-import type { Clock, Exposure, MemoryProvider, Region, Slice, Transport } from '@mooncake-ts/core'
+import type { Clock, Exposure, MemoryProvider, Region, Slice, Tier, Transport } from '@mooncake-ts/core'
+import type { Holding } from '../local/holding.js'
 import type { ObjectMeta, TieredBackend } from '../local/tiered-backend.js'
 import type { OpenPlaces, WireRegion } from '../peers/protocol.js'
 import type { Unannounced } from '../peers/unannounced.js'
+import { windowFor } from '../transfer/window-for.js'
+import { PIN_LEASE_MS_MIN, PIN_TABLE_BYTES } from './pin-table.js'
+import { PinWatch } from './pin-watch.js'
 import { PlaceTable, placeTableBytes, slotsFor } from './place-table.js'
 
 /** A neighbour that has seen no beat for a few of these asks in the ordinary way. */
@@ -17,6 +21,8 @@ export interface PlacesInit {
   readonly clock: Clock
   readonly transports: readonly Transport[]
   readonly placesMax: number
+  /** For how long the pins of a neighbour count after it has shown that it runs. */
+  readonly keyLeaseMs: number
 }
 
 /** Memory that neighbours can map. */
@@ -28,6 +34,9 @@ interface Shown {
 /** What exists from the first neighbour on. */
 interface Opened extends Shown {
   readonly table: PlaceTable
+  /** By slot: what its object lies in. */
+  readonly holdings: Array<Holding | undefined>
+  readonly pins: PinWatch
   readonly beat: Disposable
 }
 
@@ -74,14 +83,31 @@ export class Places {
     }
   }
 
+  /**
+   * From now on what a neighbour pins in this memory keeps its place: a `PinTable`. Gives the lease; undefined where the
+   * neighbour has to ask for each view.
+   * @throws what mapping it throws
+   */
+  async openPins(memory: WireRegion, signal: AbortSignal): Promise<number | undefined> {
+    const { keyLeaseMs } = this.#init
+    if (keyLeaseMs < PIN_LEASE_MS_MIN) return undefined
+    for (const transport of this.#transports) {
+      const window = windowFor(transport, memory)
+      if (window == null) continue
+      const view = await transport.view!({ window, offset: 0, byteLength: PIN_TABLE_BYTES }, { signal })
+      return this.#opened?.pins.add(view) === true ? keyLeaseMs : undefined
+    }
+    return undefined
+  }
+
   /** Of an object that the directory knows of, wherever it lies. */
   publish(key: string, generation: number): void {
     if (this.#opened == null) return
     const { backend } = this.#init
-    const slice = backend.sliceOf(key, generation)
-    if (slice == null) return
+    const holding = backend.holdingOf(key, generation)
+    if (holding?.slice == null) return
     try {
-      this.#publish(this.#opened.table, backend.peek(key)!, slice)
+      this.#publish(this.#opened, backend.peek(key)!, holding, holding.slice)
     } catch {
       this.close() // A transport or a Region is stopping: neighbours ask in the ordinary way.
     }
@@ -92,23 +118,47 @@ export class Places {
     this.#opened?.table.withdraw(key, generation)
   }
 
+  /**
+   * A neighbour looks at it, so that it would free nothing if it went. Then `onLeft` is called soon after none does any
+   * more.
+   */
+  isViewed({ key, generation }: ObjectMeta, { supports }: Tier, onLeft: () => void): boolean {
+    if (this.#opened?.pins.isWatching !== true || !supports.directMemory) return false
+    const { table, pins } = this.#opened
+    const epoch = table.epochOf(key, generation)
+    if (epoch == null || !pins.isPinned(epoch)) return false
+    pins.whenUnpinned(epoch, onLeft)
+    return true
+  }
+
   close(): void {
     this.#closed = true
     this.#opened?.beat[Symbol.dispose]()
     this.#opened?.table.withdrawAll()
     for (const exposure of this.#exposures.splice(0)) void exposure.revoke() // Its rest is of no matter: nobody writes.
+    this.#opened?.pins.close() // Now that no neighbour believes its views any more.
     for (const shown of [this.#opened, this.#sample]) shown?.region.close()
     this.#opened = undefined
   }
 
   #create(): Opened {
-    const { clock, placesMax } = this.#init
-    const shown = this.#show(placeTableBytes(slotsFor(placesMax)))
-    const table = new PlaceTable(shown.region.view(0, shown.region.byteLength))
+    const { clock, placesMax, keyLeaseMs } = this.#init
+    const slotCount = slotsFor(placesMax)
+    const shown = this.#show(placeTableBytes(slotCount))
+    const holdings = new Array<Holding | undefined>(slotCount)
+    const pins = new PinWatch(clock, keyLeaseMs)
+    const table = new PlaceTable(shown.region.view(0, shown.region.byteLength), (slot, epoch) => {
+      const holding = holdings[slot]!
+      holdings[slot] = undefined
+      if (!pins.isPinned(epoch)) return
+      holding.retain()
+      pins.whenUnpinned(epoch, () => holding.release())
+    })
     const beat = clock.every(BEAT_MS, () => {
       table.beatOnce()
+      pins.look()
     })
-    return { ...shown, table, beat }
+    return { ...shown, table, holdings, pins, beat }
   }
 
   #show(byteLength: number): Shown {
@@ -132,13 +182,14 @@ export class Places {
     }
   }
 
-  #publish(table: PlaceTable, meta: ObjectMeta, { region, offset }: Slice): void {
+  #publish({ table, holdings }: Opened, meta: ObjectMeta, holding: Holding, { region, offset }: Slice): void {
     let known = this.#regions.get(region)
     if (known == null) {
       known = { number: this.#regions.size, window: this.#expose(region) }
       this.#regions.set(region, known)
     }
-    table.publish(meta, known.number, offset)
+    const slot = table.publish(meta, known.number, offset)
+    if (slot != null) holdings[slot] = holding
   }
 
   #expose(region: Region): WireRegion {

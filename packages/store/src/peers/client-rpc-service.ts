@@ -81,7 +81,11 @@ export class ClientRpcService {
     })
     serve(RenewPinKey, ({ items }) => sessions.renewPins(items))
     this.#handlers.push(
-      rpc.handle(OpenPlaces, ({ isNeighbour }) => places.open(isNeighbour)),
+      rpc.handle(OpenPlaces, async ({ isNeighbour, pins }, { signal }) => {
+        const opened = places.open(isNeighbour)
+        const pinLeaseMs = pins == null ? undefined : await places.openPins(pins, signal)
+        return pinLeaseMs == null ? opened : { ...opened, pinLeaseMs }
+      }),
       rpc.handle(CountUses, ({ keys }) => {
         for (const key of keys) backend.used(key)
         return {}

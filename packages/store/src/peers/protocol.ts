@@ -220,13 +220,19 @@ export const UnPinKey = defineMethod('Client.UnPinKey', {
  * window by which to see that: a table is not made for peers on other hosts.
  */
 export const OpenPlaces = defineMethod('Client.OpenPlaces', {
-  request: Type.Object({ isNeighbour: Type.Boolean() }),
+  request: Type.Object({
+    isNeighbour: Type.Boolean(),
+    /** Memory that says what the caller looks at: `PinTable`. Not while it is no neighbour. */
+    pins: Type.Optional(Region),
+  }),
   response: Type.Object({
     table: Type.Optional(Region),
     /** Absent: `table` is none yet. */
     tableBytes: Type.Optional(Count),
     /** By the numbers in the table. */
     regions: Regions,
+    /** For how long the `pins` count after a beat. Absent: not at all. */
+    pinLeaseMs: Type.Optional(Count),
   }),
 })
 

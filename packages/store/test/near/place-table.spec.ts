@@ -1,6 +1,12 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { PlaceReader, PlaceTable, placeTableBytes, slotsFor } from '../../dist/near/place-table.js'
+import {
+  PlaceReader,
+  PlaceTable,
+  placeTableBytes,
+  slotsFor,
+  type Place,
+} from '../../dist/near/place-table.js'
 
 const SLOTS = slotsFor(64)
 
@@ -48,6 +54,39 @@ describe('PlaceTable', () => {
     expect(reader.holds(second)).to.equal(true)
     table.withdrawAll()
     expect([reader.holds(second), reader.find('a')]).to.deep.equal([false, undefined])
+  })
+
+  it('tells of each object that nobody finds any more, when that is so', () => {
+    const bytes = new Uint8Array(new ArrayBuffer(placeTableBytes(SLOTS)))
+    const reader = new PlaceReader(bytes)
+    const known = new Map<number, Place>()
+    const table = new PlaceTable(bytes, (slot, epoch) => {
+      expect(reader.holds(known.get(epoch)!)).to.equal(false)
+      expect(known.get(epoch)!.slot).to.equal(slot)
+      known.delete(epoch)
+    })
+    const publish = (key: string, generation = 1): void => {
+      const slot = table.publish(objectOf(key, generation), 0, 0)
+      const place = reader.find(key)!
+      expect([slot, table.epochOf(key, generation)]).to.deep.equal([place.slot, place.epoch])
+      known.set(place.epoch, place)
+    }
+    for (let n = 0; n < 300; n++) publish(`k${n}`) // In the place of each other.
+    expect(known.size).to.be.within(1, SLOTS)
+    const first = [...known.values()][0]!
+    const key = Array.from({ length: 300 }, (_, n) => `k${n}`).find(
+      each => reader.find(each)?.slot === first.slot,
+    )!
+    publish(key, 2)
+    expect(known.has(first.epoch)).to.equal(false)
+    table.withdraw(key, 1)
+    expect(table.epochOf(key, 1)).to.equal(undefined)
+    const { size } = known
+    table.withdraw(key, 2)
+    table.withdraw(key, 2)
+    expect(known.size).to.equal(size - 1)
+    table.withdrawAll()
+    expect(known.size).to.equal(0)
   })
 
   it('leaves out keys that are too long or not of Latin-1', () => {

@@ -44,6 +44,7 @@ describe('Places', () => {
       clock,
       transports: [transport as unknown as Transport],
       placesMax: 64,
+      keyLeaseMs: 5000,
     })
     let answer!: () => void
     const asked = new Promise<void>(resolve => (answer = resolve))
