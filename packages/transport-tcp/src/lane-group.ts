@@ -10,12 +10,11 @@ export interface LaneGroupOptions {
   readonly lanesMax: number
   /** Frames in flight on one lane; the peer may allow fewer. */
   readonly framesMax: number
-  /**
-   * Payload up to which pieces are packed into one frame: a lane's share of what waits, within these limits. A
-   * single piece may be larger.
-   */
+  /** Payload up to which pieces are packed into one frame, at least and at most. A single piece may be larger. */
   readonly packedBytesMin: number
   readonly packedBytesMax: number
+  /** A frame of this size is worth what it costs: where there is a choice, frames are not smaller. */
+  readonly packedBytesWorth: number
 }
 
 /** What a group asks of its peer. */
@@ -139,15 +138,17 @@ export class LaneGroup {
   }
 
   /**
-   * Fewer frames are fewer messages and wake-ups, smaller ones at the end keep all lanes busy until then. So each
-   * round gives half of what waits to the lanes, in equal parts (Hummel, Schonberg and Flynn, "Factoring", 1992).
+   * Frames cost messages and wake-ups, but large ones leave lanes idle at the end. So each round gives half of what
+   * waits to the lanes, in equal parts (Hummel, Schonberg and Flynn, "Factoring", 1992), or all of it, where the parts
+   * would be small.
    */
   #packedBytes(): number {
-    const { lanesMax, packedBytesMin, packedBytesMax } = this.#options
+    const { lanesMax, packedBytesMin, packedBytesMax, packedBytesWorth } = this.#options
     if (this.#roundFrames === 0) {
       this.#roundFrames = lanesMax
-      const share = this.#queue.byteLength / lanesMax / 2
-      this.#roundBytes = Math.min(packedBytesMax, Math.max(packedBytesMin, share))
+      const shareBytes = this.#queue.byteLength / lanesMax
+      const wantedBytes = Math.max(shareBytes / 2, Math.min(shareBytes, packedBytesWorth))
+      this.#roundBytes = Math.min(packedBytesMax, Math.max(packedBytesMin, wantedBytes))
     }
     this.#roundFrames--
     return this.#roundBytes

@@ -19,8 +19,9 @@ const LARGE_BYTES_MIN = 256 * KIB
  */
 const SMALL_PACKED_BYTES = 256 * KIB
 /** Large ones: a frame costs each end two wake-ups, which on a small machine take the time of 200 KiB each. */
-const LARGE_PACKED_BYTES_MIN = 2 * MIB
-const LARGE_PACKED_BYTES_MAX = 8 * MIB
+const LARGE_PACKED_BYTES_MIN = MIB
+const LARGE_PACKED_BYTES_WORTH = 8 * MIB
+const LARGE_PACKED_BYTES_MAX = 16 * MIB
 
 export interface PeerDeps {
   readonly options: ResolvedOptions
@@ -48,6 +49,7 @@ export class Peer implements LaneGroupHost {
       framesMax: SMALL_FRAMES_MAX,
       packedBytesMin: SMALL_PACKED_BYTES,
       packedBytesMax: SMALL_PACKED_BYTES,
+      packedBytesWorth: SMALL_PACKED_BYTES,
     })
     this.#large =
       lanesPerPeer === 1
@@ -57,6 +59,7 @@ export class Peer implements LaneGroupHost {
             framesMax: LARGE_FRAMES_MAX,
             packedBytesMin: LARGE_PACKED_BYTES_MIN,
             packedBytesMax: LARGE_PACKED_BYTES_MAX,
+            packedBytesWorth: LARGE_PACKED_BYTES_WORTH,
           })
   }
 

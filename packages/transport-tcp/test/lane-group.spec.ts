@@ -8,7 +8,13 @@ import { Peer, type PeerDeps } from '../dist/peer.js'
 import { PieceQueue } from '../dist/piece-queue.js'
 
 const FRAME_OPS_MAX = 8
-const OPTIONS: LaneGroupOptions = { lanesMax: 1, framesMax: 2, packedBytesMin: 100, packedBytesMax: 100 }
+const OPTIONS: LaneGroupOptions = {
+  lanesMax: 1,
+  framesMax: 2,
+  packedBytesMin: 100,
+  packedBytesMax: 100,
+  packedBytesWorth: 100,
+}
 
 interface Part {
   readonly byteLength: number
@@ -95,15 +101,23 @@ describe('LaneGroup', () => {
     expect(many.frames.map(({ length }) => length)).to.deep.equal([FRAME_OPS_MAX])
   })
 
-  it('gives half of what waits to the lanes in equal parts, then half of the rest', async () => {
-    const { group, push, frames } = await start({ lanesMax: 2, packedBytesMin: 20, packedBytesMax: 1000 })
-    push(...Array.from({ length: 16 }, () => of(50)))
-    group.pump()
-    await until(() => frames.length === 3) // The first lane has room for one more, the one that it opens for two.
-    const bytes = frames.map(pieces => pieces.reduce((sum, piece) => sum + piece, 0))
-    expect(bytes).to.deep.equal([200, 200, 100])
-    expect(group.queued, 'for whoever is free first').to.equal(6)
-  })
+  for (const { waiting, worth, posted, left } of [
+    { waiting: 16, worth: 0, posted: [200, 200, 100], left: 6 },
+    { waiting: 16, worth: 250, posted: [250, 250, 150], left: 3 },
+    { waiting: 8, worth: 1000, posted: [200, 200], left: 0 },
+  ]) {
+    it(`gives lanes equal parts of ${waiting} pieces, of half where that is worth a frame (${worth})`, async () => {
+      const limits = { packedBytesMin: 20, packedBytesMax: 1000, packedBytesWorth: worth }
+      const { group, push, frames } = await start({ lanesMax: 2, ...limits })
+      push(...Array.from({ length: waiting }, () => of(50)))
+      group.pump()
+      // The first lane has room for one more, the one that it opens for two.
+      await until(() => frames.length === posted.length)
+      const bytes = frames.map(pieces => pieces.reduce((sum, piece) => sum + piece, 0))
+      expect(bytes).to.deep.equal(posted)
+      expect(group.queued, 'for whoever is free first').to.equal(left)
+    })
+  }
 
   it('keeps within the bytes in flight also when it packs, but for one piece alone', async () => {
     const { group, push, frames } = await start({ packedBytesMax: 1000, packedBytesMin: 1000 }, 100)
