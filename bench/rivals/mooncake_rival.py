@@ -87,7 +87,7 @@ class Client:
                 while (now := time.perf_counter()) < end or not own:
                     done += work(cursor, size, batch)
                     own.append((time.perf_counter() - now) * 1e6)
-                    if operation == "put" and self.is_full():
+                    if operation == "put" and not self.has_room(size * batch):
                         break
             except Exception as error:  # Told by the main thread.
                 errors.append(error)
@@ -107,8 +107,8 @@ class Client:
         micros.sort()
         return f"{sum(totals)} {seconds:.6f} {micros[len(micros) // 2]:.1f} {micros[len(micros) * 99 // 100]:.1f}"
 
-    def is_full(self):
-        return self.put_bytes > self.segment_bytes * FILL_MAX
+    def has_room(self, more_bytes):
+        return self.put_bytes + more_bytes <= self.segment_bytes * FILL_MAX
 
     def get(self, cursor, size, batch):
         keys = [f"bench/{size}/{(cursor.key + i) % self.loaded}" for i in range(batch)]

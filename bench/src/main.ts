@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander'
-import { MIB } from '@mooncake-ts/core'
+import { GIB, MIB } from '@mooncake-ts/core'
 import { describeRun, printTable, writeJson, type Report } from './harness/report.js'
 import { SuiteUnavailable, type Suite, type SuiteContext } from './harness/suite.js'
 import { writeHtml } from './html/page.js'
@@ -14,6 +14,8 @@ const SHORT_DURATION_MS = 50
 const SHORT_WARM_UP_MS = 20
 /** Data that no cache holds. */
 const POOL_BYTES = 512 * MIB
+/** 32 objects of 32 MiB. */
+const BATCH_POOL_BYTES = GIB
 const SHORT_POOL_BYTES = 64 * MIB
 
 interface Options {
@@ -54,7 +56,8 @@ async function runSuites(suites: readonly Suite[], options: Options): Promise<Re
   const say = (line: string): void => void process.stderr.write(`  ${line}\n`)
   const { short, trace } = options
   const poolBytes = short ? SHORT_POOL_BYTES : POOL_BYTES
-  await using rivals = new Rivals({ install: options.installRivals, poolBytes, say })
+  const batchPoolBytes = short ? SHORT_POOL_BYTES : BATCH_POOL_BYTES
+  await using rivals = new Rivals({ install: options.installRivals, poolBytes, batchPoolBytes, say })
   const context: SuiteContext = {
     short,
     rounds: short ? 1 : options.rounds,
@@ -62,6 +65,7 @@ async function runSuites(suites: readonly Suite[], options: Options): Promise<Re
     warmUpMs: short ? SHORT_WARM_UP_MS : options.warmUp,
     ...(trace != null && { traceFile: trace }),
     poolBytes,
+    batchPoolBytes,
     rivals,
     say,
   }

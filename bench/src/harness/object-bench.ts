@@ -39,27 +39,32 @@ export class ObjectBench implements AsyncDisposable {
   #lastRead: Slice[] = []
 
   /** @param parts stopped after the store, the first one first */
-  constructor(store: Store, poolBytes: number, parts: readonly AsyncDisposable[]) {
+  constructor(store: Store, regionBytes: number, parts: readonly AsyncDisposable[]) {
     this.#store = store
     this.#parts = parts
-    this.#source = new Ring(store.createRegion(poolBytes))
-    this.#target = new Ring(store.createRegion(poolBytes))
+    this.#source = new Ring(store.createRegion(regionBytes))
+    this.#target = new Ring(store.createRegion(regionBytes))
     this.#source.fill(PATTERN)
     this.#target.fill(OTHER)
   }
 
-  static async overTcp(context: Pick<SuiteContext, 'poolBytes'>): Promise<ObjectBench> {
-    return await ObjectBench.#start(context, tcp())
+  /** @param regionBytes of what batches come from and go to. Default: as the pool */
+  static async overTcp(
+    { poolBytes }: Pick<SuiteContext, 'poolBytes'>,
+    regionBytes = poolBytes,
+  ): Promise<ObjectBench> {
+    return await ObjectBench.#start(tcp(), poolBytes, regionBytes)
   }
 
-  static async overShm(context: Pick<SuiteContext, 'poolBytes'>): Promise<ObjectBench> {
-    return await ObjectBench.#start(context, shm())
+  static async overShm({ poolBytes }: Pick<SuiteContext, 'poolBytes'>): Promise<ObjectBench> {
+    return await ObjectBench.#start(shm(), poolBytes, poolBytes)
   }
 
   /** A cluster of one node, and a client that reaches it in one way only. */
   static async #start(
-    { poolBytes }: Pick<SuiteContext, 'poolBytes'>,
     transport: Plugin<Transport>,
+    poolBytes: number,
+    regionBytes: number,
   ): Promise<ObjectBench> {
     const cluster = await LocalCluster.start({ nodes: 1, capacityBytes: 4 * poolBytes })
     try {
@@ -69,7 +74,7 @@ export class ObjectBench implements AsyncDisposable {
         rpc: rpc({ listen: [] }),
         transports: [transport],
       })
-      return new ObjectBench(store, poolBytes, [cluster])
+      return new ObjectBench(store, regionBytes, [cluster])
     } catch (error) {
       await cluster[Symbol.asyncDispose]()
       throw error

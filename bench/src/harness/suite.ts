@@ -48,6 +48,8 @@ export interface SuiteContext {
   readonly warmUpMs: number
   /** Of each pool that bytes come from or go to: far larger than a cache, unless `short`. */
   readonly poolBytes: number
+  /** Of a pool that holds the largest batch of any suite. */
+  readonly batchPoolBytes: number
   /** A trace of requests to replay, from `--trace`; suites have a generated one of their own. */
   readonly traceFile?: string
   /** Other programs, started when a suite first asks; undefined where one is not installed. */
@@ -55,6 +57,9 @@ export interface SuiteContext {
   /** Where a suite says what it is doing. */
   readonly say: (line: string) => void
 }
+
+/** How large the pools of contenders are. */
+export type PoolSizes = Pick<SuiteContext, 'poolBytes' | 'batchPoolBytes'>
 
 /** Thrown by `Suite.run` where this machine cannot run it at all; the sentence goes into the report. */
 export class SuiteUnavailable extends Error {

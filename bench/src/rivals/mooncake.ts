@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import type { Contender } from '../harness/compare.js'
 import { freePort, LineProgram, Program, untilListening } from '../harness/programs.js'
 import { parseAnswer } from '../harness/raw-copy.js'
+import type { PoolSizes } from '../harness/suite.js'
 import { cachePath, helperPath, run } from './cache.js'
 
 const WHEEL = 'mooncake-transfer-engine-non-cuda'
@@ -42,7 +43,7 @@ export class Mooncake implements AsyncDisposable {
     await run(cachePath('mooncake', 'bin', 'pip'), ['install', '--quiet', WHEEL], { timeout: 300_000 })
   }
 
-  static async start(poolBytes: number): Promise<Mooncake> {
+  static async start({ poolBytes, batchPoolBytes }: PoolSizes): Promise<Mooncake> {
     const parts: AsyncDisposable[] = []
     const segmentBytes = 4 * poolBytes
     // In another directory than ours: its programs look for their configuration where they are started.
@@ -73,7 +74,7 @@ export class Mooncake implements AsyncDisposable {
       await untilListening(master, metadataPort)
       const addresses = [`${HOST}:${rpcPort}`, `http://${HOST}:${metadataPort}/metadata`]
       await store('owner', ...addresses, segmentBytes)
-      const client = await store('client', ...addresses, poolBytes, segmentBytes)
+      const client = await store('client', ...addresses, batchPoolBytes, segmentBytes)
       return new Mooncake(client, parts)
     } catch (error) {
       for (const part of parts) await part[Symbol.asyncDispose]()

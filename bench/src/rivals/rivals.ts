@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs'
+import type { PoolSizes } from '../harness/suite.js'
 import { Mooncake } from './mooncake.js'
 import { Redis } from './redis.js'
 import { TransferEngine } from './transfer-engine.js'
 
-export interface RivalsOptions {
+export interface RivalsOptions extends PoolSizes {
   /** Whether an absent rival may be fetched from its package registry. */
   readonly install: boolean
-  readonly poolBytes: number
   readonly say: (line: string) => void
 }
 
@@ -61,7 +61,7 @@ export class Rivals implements AsyncDisposable {
         this.#options.say(`installing ${name}`)
         await rival.install()
       }
-      const running = await rival.start(this.#options.poolBytes)
+      const running = await rival.start(this.#options)
       this.#running.push(running)
       return running
     } catch (error) {
@@ -75,5 +75,5 @@ interface Startable<R> {
   /** Path that is there when the rival is installed. */
   program(): string
   install(): Promise<void>
-  start(poolBytes: number): Promise<R>
+  start(sizes: PoolSizes): Promise<R>
 }

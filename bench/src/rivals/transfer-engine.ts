@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Contender } from '../harness/compare.js'
 import { Program } from '../harness/programs.js'
+import type { PoolSizes } from '../harness/suite.js'
 import { cachePath, run } from './cache.js'
 import { ENV, Mooncake } from './mooncake.js'
 
@@ -44,7 +45,7 @@ export class TransferEngine implements AsyncDisposable {
     await Mooncake.install()
   }
 
-  static async start(poolBytes: number): Promise<TransferEngine> {
+  static async start({ poolBytes }: PoolSizes): Promise<TransferEngine> {
     chmodSync(TransferEngine.program(), 0o755) // As its own script does: a wheel need not say so.
     const target = new Program(TransferEngine.program(), ['-mode=target', ...flags(poolBytes)], {
       env: LOGGING_ENV,

@@ -12,7 +12,7 @@ const BATCHES: ReadonlyArray<readonly [objectBytes: number, batches: readonly nu
   [64 * KIB, [1, 32]],
   [MIB, [1, 32]],
   [4 * MIB, [1, 32]],
-  [32 * MIB, [1, 8]],
+  [32 * MIB, [1, 32]],
 ]
 const SHORT_SIZES_MAX = MIB
 
@@ -29,7 +29,7 @@ export const tcpSuite: Suite = {
   summary: 'get and put between two processes over TCP, beside a raw socket copy and the real Mooncake',
   async run(context) {
     await using raw = await RawCopy.start(context)
-    await using bench = await ObjectBench.overTcp(context)
+    await using bench = await ObjectBench.overTcp(context, context.batchPoolBytes)
     const results: Result[] = []
     for (const [objectBytes, batches] of BATCHES) {
       if (context.short && (objectBytes > SHORT_SIZES_MAX || objectBytes === 64 * KIB)) continue
@@ -47,7 +47,7 @@ async function runSize(
   batches: readonly number[],
 ): Promise<Result[]> {
   const mooncake = await context.rivals.mooncake()
-  const count = context.poolBytes / objectBytes
+  const count = Math.max(context.poolBytes / objectBytes, ...batches)
   await bench.load(objectBytes, count)
   await mooncake?.load(objectBytes, count)
   const results: Result[] = []
