@@ -1,6 +1,7 @@
 // `npm run stage`, before `npm pack` or `lerna publish`: adds to every package what it ships beside its own files.
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { isOptional } from './lib/native.mjs'
 import { main, Refusal, root } from './lib/steps.mjs'
 
 await main(() => {
@@ -19,6 +20,10 @@ await main(() => {
 function addPrebuild(folder, name) {
   const built = join(folder, 'build', 'Release')
   const addon = existsSync(built) ? readdirSync(built).find(file => file.endsWith('.node')) : undefined
+  if (addon == null && isOptional(basename(folder))) {
+    console.log(`stage: ${name} goes without an addon for this platform: none was built here.`)
+    return
+  }
   if (addon == null) throw new Refusal(`The addon of ${name} is not built: npm run build:native.`)
   const libc = process.report.getReport().header.glibcVersionRuntime == null ? 'musl' : 'glibc'
   const prebuilds = join(folder, 'prebuilds', `${process.platform}-${process.arch}`)

@@ -10,6 +10,11 @@ const TOOLS = ['g++', 'make', 'python3']
 /** Headers of the system that an addon is built with, and the Debian package that has them. */
 const HEADERS = { 'transport-rdma': { header: 'infiniband/verbs.h', debian: 'libibverbs-dev' } }
 
+/** True of an addon without which everything else works: set-up leaves it unbuilt where its headers are missing. */
+export function isOptional(name) {
+  return name in HEADERS
+}
+
 /** Builds what is stale. Tools are looked for, and installed, only then. */
 export async function buildNative() {
   const stale = readdirSync(join(root, 'packages'))
@@ -63,12 +68,15 @@ async function aptInstall(what, args) {
 async function findHeaders(name) {
   const wanted = HEADERS[name]
   if (wanted == null || hasHeader(wanted.header)) return true
-  if (process.getuid?.() === 0 && has('apt-get')) {
+  // Tried once: without a network it takes long, and it would be at every start.
+  const failure = join(root, '.cache', 'setup', `${wanted.debian}.failed`)
+  if (process.getuid?.() === 0 && has('apt-get') && !existsSync(failure)) {
     try {
       await aptInstall(wanted.debian, ['install', '-y', '--no-install-recommends', wanted.debian])
       return true
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
+      writeFileSync(failure, error.message)
     }
   }
   console.log(
