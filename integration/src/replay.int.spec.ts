@@ -13,7 +13,8 @@ import { valueOf } from './support/values.js'
 const OK =
   /^OK replayed (\d+) requests, (\d+) blocks, hit ratio (0\.\d{4}), (\d+) bytes verified, 0 mismatches$/
 /** Small enough for a quick test. */
-const SMALL = ['--capacity=128MiB', '--bytes-per-token=64']
+const SMALL_BLOCKS = '--bytes-per-token=64'
+const SMALL = ['--capacity=128MiB', SMALL_BLOCKS]
 
 describe('mooncake replay', function () {
   this.timeout(90_000)
@@ -50,6 +51,16 @@ describe('mooncake replay', function () {
     expect(figures.hitRatio).to.be.closeTo(ratio, 1e-4)
     expect(figures.bytesPut! + bytes).to.equal(blocks * 512 * 64)
     expect(bytes).to.be.above(0)
+  })
+
+  it('replays over TCP, which processes of one host only use when they are told to', async () => {
+    const json = join(dir, 'tcp.json')
+    const run = await replay('--transport=tcp', '--requests=60', '--json', json)
+    expect(run.code, run.stderr).to.equal(0)
+    expect(lastLine(run)).to.match(OK)
+    const figures = JSON.parse(await readFile(json, 'utf8')) as { hits: number; setting: object }
+    expect(figures.setting).to.include({ transport: 'tcp' })
+    expect(figures.hits).to.be.above(0)
   })
 
   it('replays a trace, over three nodes with two replicas of each block', async () => {
@@ -113,7 +124,8 @@ describe('mooncake replay', function () {
     const store = await cluster.connect('saboteur')
     // All requests begin with block 0.
     await store.put(`replay/${512 * 64}/0`, valueOf('not the block', 512 * 64))
-    const run = await replay('--requests=5', `--master_server_address=${cluster.masterEndpoint}`)
+    const target = `--master_server_address=${cluster.masterEndpoint}`
+    const run = await runProgram('mooncake', ['replay', SMALL_BLOCKS, '--requests=5', target])
     expect(run.code).to.equal(1)
     expect(lastLine(run)).to.match(/^FAILED replayed 5 requests, .* [1-9]\d* mismatches$/)
   })
