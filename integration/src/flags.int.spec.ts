@@ -111,6 +111,47 @@ describe('flags of the programs', function () {
     ['an unknown command', 'mooncake', ['frobnicate'], ['"frobnicate"', 'replay']],
     ['a command without its key', 'mooncake', ['get'], ['KEY']],
     ['no replicas', 'mooncake', ['replay', '--replicas=0'], ['--replicas', 'at least 1']],
+    [
+      'a transport and a protocol that contradict',
+      'mooncake_client',
+      ['--transport=tcp', '--protocol=rdma'],
+      ['--transport: tcp', '--protocol, which is rdma'],
+    ],
+    ['RDMA settings without RDMA', 'mooncake_client', ['--rdma_mtu=1024'], ['--rdma_mtu', 'RDMA']],
+    ['devices of nobody', 'mooncake_master', ['--device_names=mlx5_0'], ['--device_names', 'RDMA']],
+    [
+      "the transport's settings for RPC alone",
+      'mooncake_client',
+      ['--rpc_protocol=rdma', '--rdma_max_wr=8'],
+      ['--rdma_max_wr', '--transport=rdma'],
+    ],
+    [
+      'a place for shared memory without any',
+      'mooncake',
+      ['ls', '--transport=tcp', '--shm_directory=/tmp'],
+      ['--shm_directory', 'without shared memory'],
+    ],
+    [
+      'two sizes of memory',
+      'mooncake_client',
+      ['--global_segment_size=1GiB', tiers({ type: 'DRAM', capacity: 4096 })],
+      ['--global_segment_size', '--tiered_backend_config'],
+    ],
+    [
+      'a scheduler that shall not be',
+      'mooncake_client',
+      [
+        '--notier_scheduler',
+        '--tiered_backend_config={"tiers":[{"type":"DRAM","capacity":4096}],"scheduler":{}}',
+      ],
+      ['--tier_scheduler', 'scheduler'],
+    ],
+    [
+      'a size for a cluster that runs',
+      'mooncake',
+      ['replay', '--master_server_address=127.0.0.1:1', '--nodes=3'],
+      ['--nodes', '--master_server_address'],
+    ],
   ]
   // Programs take half a second to start; they do not disturb each other.
   const runs = new Map<string, Promise<Run>>()

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { HELP_SHOWN, loadSettings, type Settings } from '../dist/flags/load.js'
+import { HELP_SHOWN, loadSettings, refuseIgnored, type Settings } from '../dist/flags/load.js'
 import { notBuilt, type Flag } from '../dist/flags/spec.js'
 
 const FLAGS: readonly Flag[] = [
@@ -121,5 +121,15 @@ describe('loadSettings', () => {
         })
     }
     expect(settings('--noenable_ha').enable_ha, 'asking for nothing is fine').to.equal(false)
+  })
+
+  it('refuses what nothing would use, by where it was said; the environment may be that of others', () => {
+    const path = file('ignored.yaml', 'rpc_port: 2\n')
+    const refuse = (argv: readonly string[], env = {}) => {
+      refuseIgnored(load(argv, env), ['fast', 'rpc_port'], 'here')
+    }
+    expect(() => refuse(['--rpc-port=1'])).to.throw('--rpc_port: means nothing here')
+    expect(() => refuse(['--config_path', path])).to.throw(`${path}: rpc_port: means nothing here`)
+    refuse(['--prefix=x'], { TEST_PORT: '2', TEST_FAST: 'true' })
   })
 })

@@ -6,7 +6,7 @@ import { rpc } from '@mooncake-ts/rpc'
 import { hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import { MASTER_FLAGS } from '../flags/master.js'
-import { carriersOf } from '../flags/rdma.js'
+import { carriersOf, refuseIgnoredRdma } from '../flags/rdma.js'
 import { createLogger } from '../process/logging.js'
 import { untilStopped } from '../process/run.js'
 
@@ -22,6 +22,7 @@ export async function runMaster(argv: readonly string[]): Promise<number> {
   })
   if (invocation === HELP_SHOWN) return 0
   const { settings } = invocation
+  refuseIgnoredRdma(invocation, false)
   const security = securityOf(settings)
   const host = hostOf({ host: addressOf(settings) }, security)
   if (Number(settings.client_crashed_ttl) <= Number(settings.client_ttl)) {

@@ -8,10 +8,10 @@ import { createStore, EVICTION_POLICIES, type StoreConfig } from '@mooncake-ts/s
 import { dram } from '@mooncake-ts/tier-dram'
 import { CLIENT_FLAGS, masterEndpoints } from '../flags/client.js'
 import { hostOf, securityOf } from '../flags/common.js'
-import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
+import { HELP_SHOWN, loadSettings, refuseIgnored, type Invocation, type Settings } from '../flags/load.js'
 import { carriersOf } from '../flags/rdma.js'
 import { parseTiers } from '../flags/tiers.js'
-import { transportsOf } from '../flags/transports.js'
+import { refuseWrongTransport, transportsOf } from '../flags/transports.js'
 import { createLogger } from '../process/logging.js'
 import { serveMetrics } from '../process/metrics-server.js'
 import { untilStopped } from '../process/run.js'
@@ -36,10 +36,7 @@ export async function runNode(argv: readonly string[]): Promise<number> {
   })
   if (invocation === HELP_SHOWN) return 0
   const { settings } = invocation
-  if (Number(settings.eviction_low_watermark_ratio) > Number(settings.eviction_high_watermark_ratio)) {
-    const message = '--eviction_low_watermark_ratio: expected at most --eviction_high_watermark_ratio'
-    throw new MooncakeError('ERR_CONFIG', message)
-  }
+  refuseContradictions(invocation)
   const security = securityOf(settings)
   const name = nodeName(settings)
   const logger = createLogger(String(settings.log_level), { node: name })
@@ -61,6 +58,19 @@ export async function runNode(argv: readonly string[]): Promise<number> {
     if (error !== starting.signal.reason) throw error // Told to stop while it waited for the master.
   }
   return 0
+}
+
+/** @throws ERR_CONFIG */
+function refuseContradictions(invocation: Invocation): void {
+  const { settings } = invocation
+  if (Number(settings.eviction_low_watermark_ratio) > Number(settings.eviction_high_watermark_ratio)) {
+    const message = '--eviction_low_watermark_ratio: expected at most --eviction_high_watermark_ratio'
+    throw new MooncakeError('ERR_CONFIG', message)
+  }
+  refuseWrongTransport(invocation)
+  if (settings.tiered_backend_config !== '') {
+    refuseIgnored(invocation, ['global_segment_size'], 'beside --tiered_backend_config')
+  }
 }
 
 interface Surroundings {
@@ -114,7 +124,12 @@ function tiersOf(settings: Settings): Pick<StoreConfig, 'tiers' | 'scheduler'> {
     return { tiers: [dram({ name: 'dram-0', capacityBytes, prefault })] }
   }
   const { tiers, scheduler } = parseTiers(text, { prefault })
-  return { tiers, scheduler: settings.tier_scheduler === false ? false : scheduler }
+  if (settings.tier_scheduler !== false) return { tiers, ...(scheduler == null ? {} : { scheduler }) }
+  if (scheduler == null) return { tiers, scheduler: false }
+  throw new MooncakeError(
+    'ERR_CONFIG',
+    '--tier_scheduler: false, but --tiered_backend_config has a scheduler',
+  )
 }
 
 function nodeName(settings: Settings): string {

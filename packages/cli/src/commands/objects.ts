@@ -8,7 +8,7 @@ import { commonFlags, hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import { carriersOf } from '../flags/rdma.js'
 import type { Flag } from '../flags/spec.js'
-import { TRANSPORT_FLAGS, transportsOf } from '../flags/transports.js'
+import { refuseWrongTransport, TRANSPORT_FLAGS, transportsOf } from '../flags/transports.js'
 import { createLogger } from '../process/logging.js'
 
 /**
@@ -118,6 +118,7 @@ export async function runObjectCommand(name: string, argv: readonly string[]): P
     env: process.env,
   })
   if (invocation === HELP_SHOWN) return 0
+  refuseWrongTransport(invocation)
   await using store = await connect(invocation.settings)
   return await command.run(store, invocation.positionals, invocation.settings)
 }

@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { formatBytes, GIB, systemClock } from '@mooncake-ts/core'
 import { LOCAL_HOST, MASTER_ADDRESS } from '../flags/client.js'
 import { commonFlags, securityOf } from '../flags/common.js'
-import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
+import { HELP_SHOWN, loadSettings, refuseIgnored, type Settings } from '../flags/load.js'
 import type { Flag } from '../flags/spec.js'
-import { TRANSPORT_FLAGS, transportEnvironment } from '../flags/transports.js'
+import { refuseWrongTransport, TRANSPORT_FLAGS, transportEnvironment } from '../flags/transports.js'
 import { untilStopped } from '../process/run.js'
 import { programPath, START_TIMEOUT_MS } from '../replay/child.js'
 import { CAPACITY_BYTES, findPinnable, pinnableCapacity } from '../replay/capacity.js'
@@ -74,6 +74,9 @@ export const REPLAY_FLAGS: readonly Flag[] = [
   { name: 'keep', type: 'bool', help: 'Leave the cluster running and say how to talk to it', default: false },
 ]
 
+/** What a cluster that runs has already. */
+const OF_NEW_CLUSTER = ['nodes', 'capacity', 'ssd', 'ssd_capacity', 'start_timeout', 'keep']
+
 /**
  * `mooncake replay`: one master, data nodes and a driver as processes of their own; or only the driver, for a
  * cluster that runs.
@@ -88,9 +91,15 @@ export async function runReplay(argv: readonly string[]): Promise<number> {
   })
   if (invocation === HELP_SHOWN) return 0
   const { settings } = invocation
+  refuseWrongTransport(invocation)
+  // The driver of a new cluster gets the words that were meant for all.
+  const isDriver = process.send != null
+  if (settings.master_server_address !== '' && !isDriver) {
+    refuseIgnored(invocation, OF_NEW_CLUSTER, 'with --master_server_address, of a cluster that runs')
+  }
   if (settings.master_server_address === '') return await replayInNewCluster(settings, argv)
   const result = await drive(settings)
-  if (process.send == null) return await report(result, String(settings.json))
+  if (!isDriver) return await report(result, String(settings.json))
   await new Promise(resolve => process.send!(result, resolve))
   process.disconnect()
   return 0

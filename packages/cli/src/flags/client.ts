@@ -66,7 +66,7 @@ export const CLIENT_FLAGS: readonly Flag[] = [
   {
     name: 'protocol',
     type: 'string',
-    help: 'Transport of the data plane; rdma is what --transport=rdma is',
+    help: 'Transport of the data plane between hosts; rdma is what --transport=rdma is',
     default: 'tcp',
     choices: ['tcp', 'rdma'],
     env: 'MOONCAKE_PROTOCOL',

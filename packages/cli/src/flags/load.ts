@@ -17,8 +17,18 @@ export interface LoadInput {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
+/** How a setting was said. */
+export interface Origin {
+  /** `--rpc_port`, `MOONCAKE_MASTER` or `master.yaml: rpc_port`. */
+  readonly where: string
+  /** The environment may be that of many programs, of which some have no use for the setting. */
+  readonly isEnvironment: boolean
+}
+
 export interface Invocation {
   readonly settings: Settings
+  /** Of every setting that does not have its default. */
+  readonly origins: ReadonlyMap<string, Origin>
   /** As many as were asked for. */
   readonly positionals: readonly string[]
 }
@@ -38,16 +48,19 @@ export function loadSettings(input: LoadInput): Invocation | typeof HELP_SHOWN {
   const path = given.config_path
   const file = path == null || path === '' ? {} : readConfig(String(path), input.flags)
   const settings: Record<string, FlagValue | undefined> = {}
+  const origins = new Map<string, Origin>()
   for (const flag of input.flags) {
-    const variable = flag.env == null ? undefined : input.env[flag.env]
-    if (given[flag.name] !== undefined)
-      settings[flag.name] = checkValue(flag, given[flag.name], `--${flag.name}`)
-    else if (variable != null && variable !== '') settings[flag.name] = checkValue(flag, variable, flag.env!)
-    else if (file[flag.name] !== undefined)
-      settings[flag.name] = checkValue(flag, file[flag.name], `${String(path)}: ${flag.name}`)
-    else settings[flag.name] = flag.default
+    const { name, env = '' } = flag
+    const take = (raw: unknown, where: string, isEnvironment = false): void => {
+      settings[name] = checkValue(flag, raw, where)
+      origins.set(name, { where, isEnvironment })
+    }
+    if (given[name] !== undefined) take(given[name], `--${name}`)
+    else if ((input.env[env] ?? '') !== '') take(input.env[env], env, true)
+    else if (file[name] !== undefined) take(file[name], `${String(path)}: ${name}`)
+    else settings[name] = flag.default
   }
-  return { settings, positionals }
+  return { settings, origins, positionals }
 }
 
 /** `--name`, `-name`, with `=value` or without; values may have lines. */
@@ -118,6 +131,20 @@ function describe(flag: Flag): string {
     flag.env == null ? undefined : `env ${flag.env}`,
   ].filter(note => note != null)
   return notes.length === 0 ? flag.help : `${flag.help} (${notes.join(', ')})`
+}
+
+/**
+ * Nothing that is said may be ignored, except for the environment.
+ *
+ * @param why as in `--nodes: means nothing <why>`
+ * @throws ERR_CONFIG where one of the settings was said on the command line or in the config file
+ */
+export function refuseIgnored({ origins }: Invocation, names: readonly string[], why: string): void {
+  for (const name of names) {
+    const origin = origins.get(name)
+    if (origin == null || origin.isEnvironment) continue
+    throw new MooncakeError('ERR_CONFIG', `${origin.where}: means nothing ${why}`)
+  }
 }
 
 function readConfig(path: string, flags: readonly Flag[]): Record<string, unknown> {

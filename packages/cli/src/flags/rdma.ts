@@ -1,6 +1,6 @@
 import { MooncakeError, type Plugin, type RpcCarrier, type Transport } from '@mooncake-ts/core'
 import { rdma, rpcOverRdma, type RdmaOptions, type RpcOverRdmaOptions } from '@mooncake-ts/transport-rdma'
-import type { Settings } from './load.js'
+import { refuseIgnored, type Invocation, type Settings } from './load.js'
 import type { Flag } from './spec.js'
 
 interface RdmaFlag extends Flag {
@@ -106,6 +106,18 @@ export const RDMA_FLAGS: readonly Flag[] = [
   },
   ...NUMBERS.map(withoutOption),
 ]
+
+/**
+ * @param forTransport whether payload goes over RDMA
+ * @throws ERR_CONFIG for settings of RDMA where nothing uses them
+ */
+export function refuseIgnoredRdma(invocation: Invocation, forTransport: boolean): void {
+  if (forTransport) return
+  const forRpc = invocation.settings.rpc_protocol === 'rdma'
+  const used = new Set(forRpc ? RPC_FLAGS.map(({ name }) => name) : [])
+  const ignored = RDMA_FLAGS.map(({ name }) => name).filter(name => !used.has(name))
+  refuseIgnored(invocation, ignored, forRpc ? 'without --transport=rdma' : 'where nothing goes over RDMA')
+}
 
 function withoutOption({ option: _option, seconds: _seconds, ...flag }: RdmaFlag): Flag {
   return flag

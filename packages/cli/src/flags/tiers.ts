@@ -58,8 +58,8 @@ const STORAGE_NOT_BUILT: readonly NotBuiltField[] = [
 export interface TieredBackendConfig {
   /** Fast to slow, by priority. */
   readonly tiers: Plugin<Tier>[]
-  /** What was said of it. */
-  readonly scheduler: SchedulerConfig
+  /** Where it was said. */
+  readonly scheduler?: SchedulerConfig
 }
 
 export interface DramDefaults {
@@ -95,7 +95,8 @@ export function parseTiers(text: string, dramDefaults: DramDefaults = {}): Tiere
   const tiers = placed.map(tier =>
     tier.kind === 'STORAGE' ? storageOf(tier) : dramOf(tier, toDevices, dramDefaults),
   )
-  return { tiers, scheduler: schedulerOf(config.scheduler ?? {}, `${WHERE}: scheduler`) }
+  if (config.scheduler == null) return { tiers }
+  return { tiers, scheduler: schedulerOf(config.scheduler, `${WHERE}: scheduler`) }
 }
 
 function kindOf({ type }: TierFields, at: string): Placed['kind'] {

@@ -1,8 +1,8 @@
 import { MooncakeError, type Logger, type Plugin, type Transport } from '@mooncake-ts/core'
 import { shm, whyNotShm } from '@mooncake-ts/transport-shm'
 import { tcp } from '@mooncake-ts/transport-tcp'
-import type { Settings } from './load.js'
-import { RDMA_FLAGS, rdmaOf, RPC_PROTOCOL } from './rdma.js'
+import { refuseIgnored, type Invocation, type Settings } from './load.js'
+import { RDMA_FLAGS, rdmaOf, refuseIgnoredRdma, RPC_PROTOCOL } from './rdma.js'
 import type { Flag } from './spec.js'
 
 /** How payload bytes travel; every program that moves some has them. */
@@ -25,6 +25,20 @@ export const TRANSPORT_FLAGS: readonly Flag[] = [
   RPC_PROTOCOL,
   ...RDMA_FLAGS,
 ]
+
+/** @throws ERR_CONFIG for settings that contradict each other, or that nothing would use */
+export function refuseWrongTransport(invocation: Invocation): void {
+  const { settings, origins } = invocation
+  const { transport, protocol } = settings
+  const [ofTransport, ofProtocol] = [origins.get('transport'), origins.get('protocol')]
+  if (ofTransport != null && ofProtocol != null && transport !== 'auto' && transport !== protocol) {
+    const message = `${ofTransport.where}: ${String(transport)} contradicts ${ofProtocol.where}, which is ${String(protocol)}`
+    throw new MooncakeError('ERR_CONFIG', message)
+  }
+  const overRdma = transport === 'rdma' || protocol === 'rdma'
+  refuseIgnoredRdma(invocation, overRdma)
+  if (overRdma || transport === 'tcp') refuseIgnored(invocation, ['shm_directory'], 'without shared memory')
+}
 
 /**
  * Preferred first. Where there can be no shared memory, `auto` says so in the log.
