@@ -61,7 +61,9 @@ function defaultOf({ type, default: value }: Flag): string {
 }
 
 function notBuilt(flags: readonly Flag[]): string[] {
-  const names = flags.filter(flag => flag.notBuilt != null).map(flag => `\`--${flag.name}\``)
+  const names = flags
+    .filter(flag => flag.notBuilt != null)
+    .map(({ name, env }) => `\`--${name}\`${env == null ? '' : ` (\`${env}\`)`}`)
   return [`${names.join(', ')}.`]
 }
 

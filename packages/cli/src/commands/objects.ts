@@ -3,7 +3,7 @@ import { hasCode, MooncakeError } from '@mooncake-ts/core'
 import { masterClient } from '@mooncake-ts/master'
 import { rpc } from '@mooncake-ts/rpc'
 import { createStore, type Store } from '@mooncake-ts/store'
-import { LOCAL_HOST, MASTER_ADDRESS, masterEndpoints } from '../flags/client.js'
+import { LOCAL_HOST, MASTER_ADDRESS, masterEndpoints, TENANT_ID } from '../flags/client.js'
 import { commonFlags, hostOf, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, type Settings } from '../flags/load.js'
 import { carriersOf } from '../flags/rdma.js'
@@ -20,6 +20,7 @@ const CONNECTION_FLAGS: readonly Flag[] = [
   MASTER_ADDRESS,
   LOCAL_HOST,
   ...TRANSPORT_FLAGS,
+  TENANT_ID,
 ]
 
 interface ObjectCommand {

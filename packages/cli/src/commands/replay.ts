@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { formatBytes, GIB, systemClock } from '@mooncake-ts/core'
-import { LOCAL_HOST, MASTER_ADDRESS } from '../flags/client.js'
+import { LOCAL_HOST, MASTER_ADDRESS, TENANT_ID } from '../flags/client.js'
 import { commonFlags, securityOf } from '../flags/common.js'
 import { HELP_SHOWN, loadSettings, refuseIgnored, type Settings } from '../flags/load.js'
 import type { Flag } from '../flags/spec.js'
@@ -70,6 +70,7 @@ export const REPLAY_FLAGS: readonly Flag[] = [
     min: 1,
   },
   ...TRANSPORT_FLAGS,
+  TENANT_ID,
   { name: 'json', type: 'string', help: 'File for the figures', default: '' },
   { name: 'keep', type: 'bool', help: 'Leave the cluster running and say how to talk to it', default: false },
 ]

@@ -1,7 +1,7 @@
 import { EVICTION_POLICIES } from '@mooncake-ts/store'
 import { commonFlags } from './common.js'
 import type { Settings } from './load.js'
-import { notBuilt, type Flag } from './spec.js'
+import { notBuilt, ofEnvironment, type Flag } from './spec.js'
 import { TRANSPORT_FLAGS } from './transports.js'
 
 /** Where the master is; `mooncake put` and its like have only this. */
@@ -28,6 +28,9 @@ export const LOCAL_HOST: Flag = {
   default: '',
   env: 'MOONCAKE_LOCAL_HOSTNAME',
 }
+
+/** Whoever sets it expects keys of its own. */
+export const TENANT_ID: Flag = ofEnvironment('MOONCAKE_TENANT_ID', notBuilt('tenant_id', 'string', 'default'))
 
 /** Who goes when a tier is full: the name of a policy. */
 export const EVICTION_POLICY: Flag = {
@@ -161,14 +164,18 @@ export const CLIENT_FLAGS: readonly Flag[] = [
     default: 9300,
     env: 'MOONCAKE_CLIENT_HTTP_PORT',
   },
-  notBuilt('metadata_server', 'string', 'P2PHANDSHAKE', 'Nodes find each other through the master.'),
-  notBuilt('local_buffer_size', 'bytes', 0),
+  ofEnvironment(
+    'MOONCAKE_TE_META_DATA_SERVER',
+    notBuilt('metadata_server', 'string', 'P2PHANDSHAKE', 'Nodes find each other through the master.'),
+  ),
+  ofEnvironment('MOONCAKE_LOCAL_BUFFER_SIZE', notBuilt('local_buffer_size', 'bytes', 0)),
   notBuilt('threads', 'int', 1, 'One event loop serves all calls.'),
   notBuilt('rpc_thread_num', 'int', undefined, 'One event loop serves all calls.'),
-  notBuilt('tenant_id', 'string', 'default'),
-  notBuilt('enable_offload', 'bool', false),
+  TENANT_ID,
+  ofEnvironment('MOONCAKE_OFFLOAD_ENABLED', notBuilt('enable_offload', 'bool', false)),
   notBuilt('start_offload_rpc_server', 'bool', true),
   notBuilt('use_mmap_arena_allocator', 'bool', false),
+  ofEnvironment('MC_MMAP_ARENA_POOL_SIZE', notBuilt('mmap_arena_pool_size', 'bytes', 8 * 2 ** 30)),
   notBuilt(
     'p2p_local_transfer_mode',
     'string',
@@ -181,10 +188,13 @@ export const CLIENT_FLAGS: readonly Flag[] = [
   notBuilt('async_route_queue_size', 'int', 0),
   notBuilt('p2p_key_lease_scan_interval_ms', 'durationMs', undefined, 'Leases end on time, without a scan.'),
   notBuilt('heartbeat_rpc_port', 'port', 0),
-  notBuilt('runtime_config', 'string', ''),
+  ofEnvironment('MC_RUNTIME_CONFIG', notBuilt('runtime_config', 'string', '')),
   notBuilt('redis_cluster_id', 'string', ''),
   notBuilt('redis_username', 'string', ''),
   notBuilt('redis_password', 'string', ''),
+  notBuilt('redis_db_index', 'int', 0),
+  notBuilt('redis_master_view_ttl_sec', 'int', 4),
+  notBuilt('redis_heartbeat_interval_sec', 'int', 1),
   notBuilt('enable_client_metric_collection', 'bool', true),
   notBuilt('metric_report_interval_seconds', 'int'),
 ]

@@ -1,6 +1,7 @@
 import { commonFlags } from './common.js'
+import { MASTER_NOT_BUILT } from './master-not-built.js'
 import { RPC_FLAGS } from './rdma.js'
-import { notBuilt, type Flag } from './spec.js'
+import type { Flag } from './spec.js'
 
 /**
  * Settings of `mooncake_master`, with the names and, where the README says nothing else, the defaults of the
@@ -63,56 +64,5 @@ export const MASTER_FLAGS: readonly Flag[] = [
     help: 'Nodes that may hold one key; 0: as many as puts ask for',
     default: 0,
   },
-  notBuilt('max_threads', 'int', undefined, 'One event loop serves all calls.'),
-  notBuilt('rpc_thread_num', 'int', 0, 'One event loop serves all calls.'),
-  notBuilt('rpc_conn_timeout_seconds', 'int', 0),
-  notBuilt('rpc_enable_tcp_no_delay', 'bool', true),
-  notBuilt('heartbeat_rpc_port', 'port', 0),
-  notBuilt('heartbeat_rpc_thread_num', 'int', 1),
-  notBuilt('cluster_id', 'string', 'mooncake_cluster'),
-  notBuilt('enable_ha', 'bool', false),
-  notBuilt('ha_backend_type', 'string', 'etcd'),
-  notBuilt('ha_backend_connstring', 'string', ''),
-  notBuilt('etcd_endpoints', 'string', ''),
-  notBuilt('election_backend', 'string', 'etcd'),
-  notBuilt('redis_endpoint', 'string', ''),
-  notBuilt('enable_oplog', 'bool', false),
-  notBuilt('enable_snapshot', 'bool', false),
-  notBuilt('enable_snapshot_restore', 'bool', false),
-  notBuilt('enable_offload', 'bool', false),
-  notBuilt('offload_on_evict', 'bool', false),
-  notBuilt('promotion_on_hit', 'bool', false),
-  notBuilt('dynamic_replication_mode', 'string', 'off'),
-  notBuilt('enable_kv_events', 'bool', false),
-  notBuilt('enable_http_metadata_server', 'bool', false),
-  notBuilt('http_metadata_server_port', 'port', 8080),
-  notBuilt('http_metadata_server_host', 'string', '0.0.0.0'),
-  notBuilt('enable_multi_tenants', 'bool', false),
-  notBuilt('enable_cxl', 'bool', false),
-  notBuilt('root_fs_dir', 'string', ''),
-  notBuilt('memory_allocator', 'string', 'offset', 'In P2P mode each tier has its own allocator_type.'),
-  notBuilt('allocation_strategy', 'string', 'random', 'In P2P mode nodes are scored by free space.'),
-  notBuilt(
-    'default_kv_lease_ttl',
-    'durationMs',
-    undefined,
-    'In P2P mode leases belong to nodes: mooncake_client --p2p_key_lease_duration_ms.',
-  ),
-  notBuilt('default_kv_soft_pin_ttl', 'durationMs'),
-  notBuilt('max_kv_soft_pin_ttl', 'durationMs'),
-  notBuilt('allow_evict_soft_pinned_objects', 'bool', true),
-  notBuilt(
-    'eviction_ratio',
-    'ratio',
-    undefined,
-    'In P2P mode nodes evict: mooncake_client --eviction_high_watermark_ratio.',
-  ),
-  notBuilt(
-    'eviction_high_watermark_ratio',
-    'ratio',
-    undefined,
-    'In P2P mode nodes evict: mooncake_client --eviction_high_watermark_ratio.',
-  ),
-  notBuilt('put_start_discard_timeout_sec', 'int', 30),
-  notBuilt('put_start_release_timeout_sec', 'int', 600),
+  ...MASTER_NOT_BUILT,
 ]

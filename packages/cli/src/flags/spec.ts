@@ -36,6 +36,11 @@ export function notBuilt(name: string, type: Flag['type'], inert?: FlagValue, in
   }
 }
 
+/** The same, and refused as well where the environment says it. */
+export function ofEnvironment(env: string, flag: Flag): Flag {
+  return { ...flag, env }
+}
+
 const WANTED: Readonly<Record<Flag['type'], string>> = {
   string: 'a text',
   bool: 'true or false',
