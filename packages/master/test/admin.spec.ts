@@ -1,11 +1,11 @@
-import { errorCode, type Logger } from '@mooncake-ts/core'
+import { errorCode, MIB, type Logger } from '@mooncake-ts/core'
 import type { Master } from '@mooncake-ts/master'
 import { prometheus } from '@mooncake-ts/metrics-prometheus'
 import { rpc } from '@mooncake-ts/rpc'
 import { expect } from 'chai'
 import { createMaster } from '@mooncake-ts/master'
 import { until } from '@mooncake-ts/testkit'
-import { Cleanup, failure, FakeNode, startMaster } from './support.js'
+import { Cleanup, failure, FakeNode, segmentInfo, startMaster } from './support.js'
 
 describe('Admin pages', function () {
   this.timeout(15_000)
@@ -110,11 +110,41 @@ describe('Admin pages', function () {
     expect(value('master_remove_requests_total')).to.equal(1)
     expect(value('master_remove_by_regex_failures_total')).to.equal(1)
     expect(value('master_register_client_requests_total')).to.equal(1)
+    expect(value('master_mount_segment_requests_total')).to.equal(1)
     expect(value('master_ping_failures_total')).to.equal(0)
     expect(value('master_get_write_route_requests_total')).to.equal(0)
     expect(value('master_value_size_bytes_count')).to.equal(2)
     expect(value('master_resident_memory_bytes')).to.be.greaterThan(1e6)
     expect(value('master_event_loop_lag_seconds')).to.be.within(0, 5)
+  })
+
+  it('tell memory from disks, and count segments with their nodes', async () => {
+    const master = cleanup.add(await startMaster({ admin: true, metricsPort: 0, metrics: prometheus() }))
+    const segments = [segmentInfo('a/dram'), segmentInfo('a/ssd', { kind: 'STORAGE' })]
+    const a = cleanup.add(await FakeNode.join('a', master, { segments }))
+    await a.put(['k1', 'k2'])
+    const read = async (name: string): Promise<number> => {
+      const { text } = await get(master, '/metrics')
+      return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? NaN)
+    }
+    await until(async () => (await read('master_allocated_bytes')) === 200) // By a heartbeat.
+    expect(await read('master_allocated_file_size_bytes')).to.equal(200)
+    for (const name of ['master_total_capacity_bytes', 'master_total_file_capacity_bytes']) {
+      expect(await read(name), name).to.equal(64 * MIB)
+    }
+    expect((await get(master, '/metrics/summary')).text).to.include(
+      'Storage: 200 B / 64.0 MiB (0.0%), disks 200 B / 64.0 MiB (0.0%) | Keys: 2 |',
+    )
+    expect(await read('master_mount_segment_requests_total')).to.equal(2)
+    const impostor = await FakeNode.start('b', [master.rpcEndpoint], { segments: [segmentInfo('a/ssd')] })
+    const refused = failure(impostor.join())
+    await until(async () => (await read('master_mount_segment_failures_total')) > 0)
+    await impostor.close()
+    await refused
+    expect(await read('master_unmount_segment_requests_total')).to.equal(0)
+    await a.close()
+    await until(async () => (await read('master_unmount_segment_requests_total')) === 2)
+    expect(await read('master_total_file_capacity_bytes')).to.equal(0)
   })
 
   it('log a line of metrics now and then', async () => {

@@ -63,6 +63,8 @@ export function startMaster(config: MasterConfig = {}): Promise<Master> {
 interface FakeNodeOptions extends Partial<MasterClientOptions> {
   /** Holds nothing and cannot be called. */
   readonly pureClient?: boolean
+  /** Default: one of memory. */
+  readonly segments?: readonly SegmentInfo[]
 }
 
 /** The master's half of a store: it holds keys without bytes, and does what the directory asks. */
@@ -78,7 +80,7 @@ export class FakeNode implements DirectoryHandlers {
   onRemoveLocal: (keys: readonly string[]) => Promise<void> | void = () => {}
   capacityBytes = 64 * MIB
 
-  private constructor(name: string, host: Host, listens: boolean) {
+  private constructor(name: string, host: Host, segments: readonly SegmentInfo[]) {
     this.name = name
     this.#host = host
     this.directory = host.get(DIRECTORY)
@@ -86,8 +88,8 @@ export class FakeNode implements DirectoryHandlers {
     this.info = {
       nodeId: randomUUID(),
       name,
-      ...(listens && rpcEndpoint != null ? { rpcEndpoint } : {}),
-      segments: listens ? [segmentInfo(`${name}/dram`)] : [],
+      ...(segments.length > 0 && rpcEndpoint != null ? { rpcEndpoint } : {}),
+      segments,
     }
   }
 
@@ -96,11 +98,11 @@ export class FakeNode implements DirectoryHandlers {
     endpoints: readonly string[],
     options: FakeNodeOptions = {},
   ): Promise<FakeNode> {
-    const { pureClient = false, ...clientOptions } = options
+    const { pureClient = false, segments = [segmentInfo(`${name}/dram`)], ...clientOptions } = options
     const client = masterClient({ endpoints, backoffMinMs: 5, backoffMaxMs: 20, ...clientOptions })
     const fast = { backoffMinMs: 5, backoffMaxMs: 20, drainMs: 200 }
     const transport = rpc(pureClient ? fast : { listen: ['127.0.0.1:0'], ...fast })
-    return new FakeNode(name, await new Host([transport, client]).start(), !pureClient)
+    return new FakeNode(name, await new Host([transport, client]).start(), pureClient ? [] : segments)
   }
 
   static async join(name: string, master: Master, options: FakeNodeOptions = {}): Promise<FakeNode> {

@@ -15,8 +15,16 @@ export class MasterGauges {
     const gauge = (name: string, help: string, collect: () => number): void => {
       metrics.gauge({ name, help, collect })
     }
-    gauge('master_allocated_bytes', 'Bytes in use in all segments', () => stats().usedBytes)
-    gauge('master_total_capacity_bytes', 'Capacity of all segments', () => stats().capacityBytes)
+    gauge('master_allocated_bytes', 'Bytes in use in memory', () => {
+      const { usedBytes, diskUsedBytes } = stats()
+      return usedBytes - diskUsedBytes
+    })
+    gauge('master_total_capacity_bytes', 'Capacity of memory', () => {
+      const { capacityBytes, diskCapacityBytes } = stats()
+      return capacityBytes - diskCapacityBytes
+    })
+    gauge('master_allocated_file_size_bytes', 'Bytes in use on disks', () => stats().diskUsedBytes)
+    gauge('master_total_file_capacity_bytes', 'Capacity of disks', () => stats().diskCapacityBytes)
     gauge('master_key_count', 'Keys in the directory', () => stats().keyCount)
     gauge('master_active_clients', 'Nodes that beat', () => stats().healthyNodes)
     gauge('master_disconnected_clients', 'Nodes that are silent', () => stats().disconnectedNodes)

@@ -20,6 +20,10 @@ const SINGLE_OPS = [
   'list_keys',
 ] as const
 
+/** Segments come and go with their node: each is counted, but the request is the node's. */
+const SEGMENT_OPS = ['mount_segment', 'unmount_segment'] as const
+
+export type SegmentOp = (typeof SEGMENT_OPS)[number]
 export type BatchOp = (typeof BATCH_OPS)[number]
 export type Op = BatchOp | (typeof SINGLE_OPS)[number]
 
@@ -41,16 +45,17 @@ interface BatchCounters extends SingleCounters {
 export class OpMetrics {
   readonly #single = new Map<Op, SingleCounters>()
   readonly #batch = new Map<BatchOp, BatchCounters>()
+  readonly #segments = new Map<SegmentOp, SingleCounters>()
   readonly #recent = new Map<string, number>()
 
   constructor(metrics: Metrics) {
     const counter = (name: string, help: string): Counter => metrics.counter({ name: `master_${name}`, help })
-    for (const op of [...BATCH_OPS, ...SINGLE_OPS]) {
-      this.#single.set(op, {
-        requests: counter(`${op}_requests_total`, `${op} requests`),
-        failures: counter(`${op}_failures_total`, `${op} requests that failed`),
-      })
-    }
+    const single = (op: string): SingleCounters => ({
+      requests: counter(`${op}_requests_total`, `${op} requests`),
+      failures: counter(`${op}_failures_total`, `${op} requests that failed`),
+    })
+    for (const op of [...BATCH_OPS, ...SINGLE_OPS]) this.#single.set(op, single(op))
+    for (const op of SEGMENT_OPS) this.#segments.set(op, single(op))
     for (const op of BATCH_OPS) {
       this.#batch.set(op, {
         requests: counter(`batch_${op}_requests_total`, `${op} requests of several keys`),
@@ -86,6 +91,12 @@ export class OpMetrics {
     counters.failedItems.add(failedItems)
     if (failedItems === items) counters.failures.add()
     else counters.partialSuccesses.add()
+  }
+
+  segments(op: SegmentOp, count: number, failed: boolean): void {
+    const counters = this.#segments.get(op)!
+    counters.requests.add(count)
+    if (failed) counters.failures.add(count)
   }
 
   /** Requests since the last reset, by operation. */

@@ -24,8 +24,9 @@ import {
 } from '../protocol.js'
 import type { MasterService } from './master-service.js'
 import { RoutesEncoder } from './route-codec.js'
+import type { Membership } from '../membership/membership.js'
 import type { NodeRecord } from '../membership/node-record.js'
-import type { WriteRouteRequest } from '@mooncake-ts/core'
+import type { NodeInfo, WriteRouteRequest } from '@mooncake-ts/core'
 
 /** Lets the world call the directory. */
 export function handleDirectory(rpc: RpcService, master: MasterService): Disposable[] {
@@ -37,15 +38,19 @@ function handleMembers(rpc: RpcService, master: MasterService): Disposable[] {
   const counted = counter(rpc, master)
   return [
     counted('register_client', Register, request => {
-      if (request.deploymentMode !== DEPLOYMENT_MODE) {
-        const message = `This master runs in mode ${DEPLOYMENT_MODE}, the node in ${request.deploymentMode}`
-        throw new MooncakeError('ERR_INVALID_PARAMS', message)
-      }
       const { heartbeatMs, clientTtlMs } = master.options
-      return { epoch: members.register(request).epoch, heartbeatMs, clientTtlMs }
+      let epoch: number | undefined
+      try {
+        epoch = register(members, request)
+        return { epoch, heartbeatMs, clientTtlMs }
+      } finally {
+        ops.segments('mount_segment', request.segments.length, epoch == null)
+      }
     }),
     counted('unregister_client', Unregister, ({ nodeId, epoch }) => {
+      const { size } = members.require(nodeId, epoch).segments
       members.unregister(nodeId, epoch)
+      ops.segments('unmount_segment', size, false)
       return {}
     }),
     counted('ping', Heartbeat, ({ nodeId, epoch, segments }) => {
@@ -76,6 +81,15 @@ function handleMembers(rpc: RpcService, master: MasterService): Disposable[] {
       }
     }),
   ]
+}
+
+/** Gives the epoch of its new life. @throws ERR_INVALID_PARAMS */
+function register(members: Membership, request: NodeInfo & { readonly deploymentMode: string }): number {
+  if (request.deploymentMode !== DEPLOYMENT_MODE) {
+    const message = `This master runs in mode ${DEPLOYMENT_MODE}, the node in ${request.deploymentMode}`
+    throw new MooncakeError('ERR_INVALID_PARAMS', message)
+  }
+  return members.register(request).epoch
 }
 
 function handleKeys(rpc: RpcService, master: MasterService): Disposable[] {
