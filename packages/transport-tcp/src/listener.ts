@@ -3,6 +3,7 @@ import {
   asMooncakeError,
   assertMayBind,
   formatHostPort,
+  isLoopback,
   MooncakeError,
   type Clock,
   type HostPort,
@@ -56,6 +57,12 @@ export class Listener {
     this.#clock = deps.clock
     this.#fd = listening.fd
     this.endpoint = formatHostPort({ host, port: listening.port })
+    if (deps.security.secret == null && isLoopback(host)) {
+      deps.logger.info(
+        'tcp has no cluster secret: it trusts everybody on this machine, and listens on loopback only',
+        { endpoint: this.endpoint },
+      )
+    }
     this.#limits = { frameOpsMax: deps.options.frameOpsMax, framesMax: FRAMES_MAX }
     deps.exposures.onOverdue = range => {
       this.#closeLanesOf(range)

@@ -16,6 +16,7 @@ import {
   startNode,
   startPeerProcess,
   until,
+  type Logged,
   type Node,
 } from './support.js'
 
@@ -100,6 +101,13 @@ describe('failures of the peer', function () {
       await until(() => quiet(near), 'rest')
     })
   }
+
+  it('are told of by a listener that has no secret to know them by', async () => {
+    const saysSo = ({ logged }: { logged: readonly Logged[] }) =>
+      logged.some(({ level, message }) => level === 'info' && message.includes('loopback only'))
+    expect(saysSo(await startNode())).to.equal(true)
+    expect(saysSo(await startNode({}, { secret: 'one', allowInsecure: false }))).to.equal(false)
+  })
 
   it('a wrong secret is told apart at both ends', async () => {
     const near = await startNode({}, { secret: 'one', allowInsecure: false })

@@ -2,6 +2,7 @@ import {
   assertMayBind,
   asMooncakeError,
   definePlugin,
+  isLoopback,
   LOGGER,
   METRICS,
   MooncakeError,
@@ -64,13 +65,19 @@ export class AdminServer implements Startable {
   /** @throws ERR_INSECURE_BIND, ERR_ADDRESS_IN_USE */
   async start(): Promise<void> {
     const { metricsHost: host, metricsPort: port } = this.#options
-    assertMayBind(this.#parts.security, host)
+    const { security, logger } = this.#parts
+    assertMayBind(security, host)
     this.#http = await httpOf(this.#parts)
     try {
       this.#endpoint = new URL(await this.#http.listen({ host, port })).host
     } catch (cause) {
       if ((cause as { code?: unknown }).code !== 'EADDRINUSE') throw cause
       throw new MooncakeError('ERR_ADDRESS_IN_USE', `Port ${port} of ${host} is taken`, { cause })
+    }
+    if (security.secret == null && isLoopback(host)) {
+      logger.info('The admin pages listen on loopback only, for there is no cluster secret', {
+        endpoint: this.#endpoint,
+      })
     }
   }
 
