@@ -109,6 +109,15 @@ export const WRONG: ReadonlyArray<
     ['--global_segment_size', '--tiered_backend_config'],
   ],
   [
+    'a disk that callers shall read',
+    'mooncake_client',
+    [
+      '--p2p_transfer_direction_mode=forward',
+      tiers({ type: 'STORAGE', capacity: '1GiB', storage_filepath: '/nowhere' }),
+    ],
+    ['--p2p_transfer_direction_mode', '--tiered_backend_config'],
+  ],
+  [
     'a scheduler that shall not be',
     'mooncake_client',
     [

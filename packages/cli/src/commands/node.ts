@@ -123,7 +123,12 @@ function tiersOf(settings: Settings): Pick<StoreConfig, 'tiers' | 'scheduler'> {
     const capacityBytes = Number(settings.global_segment_size)
     return { tiers: [dram({ name: 'dram-0', capacityBytes, prefault })] }
   }
-  const { tiers, scheduler } = parseTiers(text, { prefault })
+  const { tiers, hasDisk, scheduler } = parseTiers(text, { prefault })
+  if (hasDisk && settings.p2p_transfer_direction_mode === 'forward') {
+    const message =
+      '--p2p_transfer_direction_mode: callers cannot read a disk of --tiered_backend_config; use reverse'
+    throw new MooncakeError('ERR_CONFIG', message)
+  }
   if (settings.tier_scheduler !== false) return { tiers, ...(scheduler == null ? {} : { scheduler }) }
   if (scheduler == null) return { tiers, scheduler: false }
   throw new MooncakeError(

@@ -58,6 +58,8 @@ const STORAGE_NOT_BUILT: readonly NotBuiltField[] = [
 export interface TieredBackendConfig {
   /** Fast to slow, by priority. */
   readonly tiers: Plugin<Tier>[]
+  /** Whether there is a tier without memory addresses. */
+  readonly hasDisk: boolean
   /** Where it was said. */
   readonly scheduler?: SchedulerConfig
 }
@@ -95,8 +97,8 @@ export function parseTiers(text: string, dramDefaults: DramDefaults = {}): Tiere
   const tiers = placed.map(tier =>
     tier.kind === 'STORAGE' ? storageOf(tier) : dramOf(tier, toDevices, dramDefaults),
   )
-  if (config.scheduler == null) return { tiers }
-  return { tiers, scheduler: schedulerOf(config.scheduler, `${WHERE}: scheduler`) }
+  if (config.scheduler == null) return { tiers, hasDisk: toDevices }
+  return { tiers, hasDisk: toDevices, scheduler: schedulerOf(config.scheduler, `${WHERE}: scheduler`) }
 }
 
 function kindOf({ type }: TierFields, at: string): Placed['kind'] {
