@@ -7,7 +7,8 @@ const HEAD = `# Errors
 
 Every error that leaves a public API is a \`MooncakeError\` with one of these codes. Match on \`error.code\`, never on the class
 or the message: codes are stable between majors, wording is not. *Number* is that of the reference system's \`ErrorCode\`, where it
-has one for the same condition. *Retry* says whether the same call may succeed later.
+has one for the same condition. Some codes are reserved for its sake: nothing throws them, and they say so. *Retry* says
+whether the same call may succeed later.
 
 This page is made by \`npm run docs:errors\` from \`packages/core/src/errors/registry.ts\`.
 `

@@ -25,13 +25,13 @@ export const ERRORS = define({
     number: -705,
     retryable: false,
     summary: 'The key has a value already',
-    doc: 'Objects are immutable. `put` treats this as success and keeps the old value; use `upsert` to replace it.',
+    doc: 'Objects are immutable. `put` treats this as success and keeps the old value; use `upsert` to replace it. Reserved: nothing throws it.',
   },
   ERR_OBJECT_HAS_LEASE: {
     number: -706,
     retryable: true,
     summary: 'A reader holds the object',
-    doc: 'The object was pinned by a reader. Try again when the lease has run out.',
+    doc: 'The object was pinned by a reader. Try again when the lease has run out. Reserved: nothing throws it, for readers here delay only the reuse of space.',
   },
   ERR_LEASE_EXPIRED: {
     number: -707,
@@ -48,13 +48,13 @@ export const ERRORS = define({
   ERR_REPLICA_NUM_EXCEEDED: {
     retryable: false,
     summary: 'Enough nodes hold the key already',
-    doc: 'The master was started with --max_client_per_key and that many nodes have the key. The node drops the surplus replica.',
+    doc: 'The master was started with --max_client_per_key and that many nodes have the key. The node drops the surplus replica, and the put succeeds: the key has a value. Reserved: nothing throws it.',
   },
   ERR_CAS_FAILED: {
     number: -301,
     retryable: true,
     summary: 'The value was changed by somebody else',
-    doc: 'The generation that the caller expected is not the current one. Read again and decide anew.',
+    doc: 'The generation that the caller expected is not the current one. Read again and decide anew. Reserved for a `MetadataStore`, which no plugin provides yet.',
   },
   ERR_INVALID_WRITE: {
     number: -700,

@@ -4,11 +4,17 @@ import type { Slice } from '@mooncake-ts/core'
 export interface ReplicateConfig {
   /** Whole copies, each on another node; fewer nodes than that give fewer copies. @defaultValue 1 */
   readonly replicaNum?: number
-  /** Node or segment (`node/tier`) names to use first. */
+  /**
+   * Nodes to use first, or segments (`node/tier`), which count as their node: it takes its fastest tier with room.
+   */
   readonly preferredSegments?: readonly string[]
-  /** Evicted only when nothing else is left. @defaultValue false */
+  /** Evicted only when nothing else is left, until its node restarts. @defaultValue false */
   readonly softPin?: boolean
-  /** Never evicted. @defaultValue false */
+  /**
+   * Never evicted, until its node restarts: what an SSD tier finds again has lost its pins.
+   *
+   * @defaultValue false
+   */
   readonly hardPin?: boolean
 }
 
