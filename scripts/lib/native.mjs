@@ -5,7 +5,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { dirname, join } from 'node:path'
 import { has, Refusal, root, step } from './steps.mjs'
 
-const TOOLS = ['g++', 'make', 'python3']
+/** Any of them will do; the first one is installed, and is what node-gyp takes by itself. */
+const COMPILERS = ['g++', 'c++', 'clang++']
+const TOOLS = ['make', 'python3']
 
 /** Headers of the system that an addon is built with, and the Debian package that has them. */
 const HEADERS = { 'transport-rdma': { header: 'infiniband/verbs.h', debian: 'libibverbs-dev' } }
@@ -41,13 +43,14 @@ async function build(name) {
         'install them beside node, or say where they are with npm_config_nodedir.'
   const gyp = join(root, 'node_modules', 'node-gyp', 'bin', 'node-gyp.js')
   const args = [gyp, 'rebuild', '-C', join(root, 'packages', name), '--jobs=max', ...nodedir]
-  await step(`addon of packages/${name}`, process.execPath, args, { advice })
+  const env = { ...process.env, CXX: findCompiler() }
+  await step(`addon of packages/${name}`, process.execPath, args, { advice, env })
 }
 
 async function findTools() {
-  const missing = TOOLS.filter(tool => !has(tool))
+  const missing = [...(findCompiler() == null ? [COMPILERS[0]] : []), ...TOOLS.filter(tool => !has(tool))]
   if (missing.length === 0) return
-  const install = `apt-get install -y --no-install-recommends ${TOOLS.join(' ')}`
+  const install = `apt-get install -y --no-install-recommends ${missing.join(' ')}`
   if (process.getuid?.() !== 0 || !has('apt-get')) {
     const how = has('apt-get')
       ? `Type: sudo apt-get update && sudo ${install}`
@@ -55,6 +58,11 @@ async function findTools() {
     throw new Refusal(`Building the addons needs ${missing.join(', ')}, which this machine lacks. ${how}`)
   }
   await aptInstall(missing.join(' '), install.split(' ').slice(1))
+}
+
+/** As the user says, else what there is. */
+function findCompiler() {
+  return process.env.CXX || COMPILERS.find(has)
 }
 
 async function aptInstall(what, args) {
@@ -87,11 +95,10 @@ async function findHeaders(name) {
 }
 
 function hasHeader(header) {
-  const args = ['-fsyntax-only', '-x', 'c++', '-']
-  return (
-    spawnSync('g++', args, { input: `#include <${header}>\n`, stdio: ['pipe', 'ignore', 'ignore'] })
-      .status === 0
-  )
+  const [compiler, ...words] = findCompiler().split(' ') // CXX may be `ccache g++`.
+  const args = [...words, '-fsyntax-only', '-x', 'c++', '-']
+  const input = `#include <${header}>\n`
+  return spawnSync(compiler, args, { input, stdio: ['pipe', 'ignore', 'ignore'] }).status === 0
 }
 
 function stampPath(name) {
