@@ -125,7 +125,7 @@ export const CLIENT_FLAGS: readonly Flag[] = [
   {
     name: 'p2p_transfer_direction_mode',
     type: 'string',
-    help: 'Who moves the bytes: the owner (reverse) or the caller (forward)',
+    help: 'Who moves the bytes: the owner (reverse) or the caller (forward), which cannot read disks',
     default: 'reverse',
     choices: ['reverse', 'forward'],
   },
