@@ -27,7 +27,7 @@ export interface Origin {
 
 export interface Invocation {
   readonly settings: Settings
-  /** Of every setting that does not have its default. */
+  /** Of every setting that somebody has said. */
   readonly origins: ReadonlyMap<string, Origin>
   /** As many as were asked for. */
   readonly positionals: readonly string[]
