@@ -1,7 +1,14 @@
 import { createServer, type Server } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import { assertMayBind, MooncakeError, type Logger, type Metrics, type Security } from '@mooncake-ts/core'
+import {
+  assertMayBind,
+  isLoopback,
+  MooncakeError,
+  type Logger,
+  type Metrics,
+  type Security,
+} from '@mooncake-ts/core'
 import { hostOf } from '../flags/common.js'
 import type { Settings } from '../flags/load.js'
 
@@ -36,7 +43,9 @@ export async function serveMetrics(
   })
   await listen(server, host, port)
   const endpoint = `${host}:${(server.address() as AddressInfo).port}`
-  logger.info(`Metrics on http://${endpoint}/metrics`)
+  const reach =
+    security.secret == null && isLoopback(host) ? ', on loopback only, for there is no cluster secret' : ''
+  logger.info(`Metrics on http://${endpoint}/metrics${reach}`)
   return {
     endpoint,
     [Symbol.asyncDispose]: async () => {
