@@ -15,7 +15,7 @@ import { writtenValue, type OwnerArguments } from './owner-process.js'
 import type { Seen, ViewerArguments } from './viewer-process.js'
 
 const CAPACITY_BYTES = mib(4)
-const LEASE_MS = 1000
+const LEASE_MS = 2000
 const CONTENT = 7
 
 describe('views between processes', function () {
@@ -77,7 +77,7 @@ describe('views between processes', function () {
     })
 
     it('keep an object for as long as that process runs, and no longer', async () => {
-      await rejectsWith(large(2 * LEASE_MS), 'ERR_NO_AVAILABLE_HANDLE')
+      await rejectsWith(large(1.25 * LEASE_MS), 'ERR_NO_AVAILABLE_HANDLE')
       viewer.send('?')
       expect(await seen()).to.deep.equal({ valid: true, firstByte: CONTENT })
       await kill(viewer)
