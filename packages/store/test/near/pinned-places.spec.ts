@@ -19,6 +19,7 @@ class Scene implements AsyncDisposable {
   readonly pins = new PinTable(this.pinned.bytes)
   readonly harness: Harness
   readonly places: Places
+  onRevoke = (): void => {}
   #table: PlaceReader | undefined
 
   constructor(keyLeaseMs = LEASE_MS) {
@@ -41,7 +42,11 @@ class Scene implements AsyncDisposable {
       view: async () => await Promise.resolve(this.pinned),
       expose: (region: Region): Exposure => {
         this.#table ??= new PlaceReader(region.view(0, region.byteLength)) // It is the first.
-        return { window: windowOf('showing').windows[0]!, revoke: async () => await Promise.resolve() }
+        const revoke = async (): Promise<void> => {
+          this.onRevoke()
+          await Promise.resolve()
+        }
+        return { window: windowOf('showing').windows[0]!, revoke }
       },
     } as unknown as Transport
     const { backend, memory, clock } = this.harness
@@ -169,11 +174,14 @@ describe('Places, of objects that neighbours look at', () => {
     }
   })
 
-  it('take back all when they close', async () => {
+  it('take back all when they close, after neighbours can see that', async () => {
     await using scene = await Scene.start()
     const { slice } = await scene.view('k')
     scene.harness.backend.remove('k')
+    const keptAtRevoke: boolean[] = []
+    scene.onRevoke = () => keptAtRevoke.push(isAll(slice, 7))
     scene.places.close()
+    expect(keptAtRevoke).to.deep.equal([true, true]) // The table, and what objects lie in.
     expect(isAll(slice, POISON)).to.equal(true)
   })
 
