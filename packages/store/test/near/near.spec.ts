@@ -9,11 +9,13 @@ import { shm } from '@mooncake-ts/transport-shm'
 import { tcp } from '@mooncake-ts/transport-tcp'
 import { TestCluster, type NodeOptions } from '../cluster/support.js'
 import { countedReads } from './counted-reads.js'
+import { NEAR_DEADLINE_MS, NEAR_TEST_TIMEOUT_MS } from './deadlines.js'
 import { lru } from '../../dist/policies/index.js'
 
 const VALUE_BYTES = kib(300)
 
-describe('neighbours', () => {
+describe('neighbours', function () {
+  this.timeout(NEAR_TEST_TIMEOUT_MS)
   const socketDirectory = mkdtempSync(join(tmpdir(), 'near-'))
   let cluster: TestCluster
   let owner: Store
@@ -30,11 +32,14 @@ describe('neighbours', () => {
 
   /** Until what the owner has is read without asking it. */
   async function untilNear(key: string): Promise<void> {
-    await until(async () => {
-      const before = reads()
-      await client.get(key)
-      return reads() > before
-    })
+    await until(
+      async () => {
+        const before = reads()
+        await client.get(key)
+        return reads() > before
+      },
+      { deadlineMs: NEAR_DEADLINE_MS },
+    )
   }
 
   beforeEach(async () => {
@@ -99,7 +104,7 @@ describe('neighbours', () => {
     }
     await Promise.all([write(), read(0), read(27), read(54)])
     expect(found).to.be.greaterThan(10)
-  }).timeout(10_000)
+  })
 
   it('keep what their neighbours read', async () => {
     await start({ capacityBytes: mib(4), evictionPolicy: lru() })
@@ -113,7 +118,7 @@ describe('neighbours', () => {
       const pause = performance.now() + 1100 // A use is told within a second.
       await until(() => performance.now() > pause)
     }
-  }).timeout(10_000)
+  })
 
   it('are asked where they keep no table', async () => {
     await start({ limits: { placesMax: 0 } })

@@ -12,6 +12,7 @@ import type { Store } from '@mooncake-ts/store'
 import { shm } from '@mooncake-ts/transport-shm'
 import { TestCluster } from '../cluster/support.js'
 import { countedReads } from './counted-reads.js'
+import { NEAR_DEADLINE_MS, NEAR_TEST_TIMEOUT_MS } from './deadlines.js'
 import { WRITTEN_BYTES_MAX, writtenValue, type OwnerArguments } from './owner-process.js'
 
 const VALUE_BYTES = kib(300)
@@ -43,7 +44,7 @@ async function freeEndpoint(): Promise<string> {
 }
 
 describe('neighbours that are other processes', function () {
-  this.timeout(30_000)
+  this.timeout(NEAR_TEST_TIMEOUT_MS)
   let socketDirectory: string
   let cluster: TestCluster
   let clock: JumpingClock
@@ -79,7 +80,7 @@ describe('neighbours that are other processes', function () {
         await get(key)
         return reads() > before
       },
-      { deadlineMs: 10_000 },
+      { deadlineMs: NEAR_DEADLINE_MS },
     )
   }
 

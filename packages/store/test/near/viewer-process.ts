@@ -6,6 +6,7 @@ import { until } from '@mooncake-ts/testkit'
 import { createStore, type ObjectView } from '@mooncake-ts/store'
 import { shm } from '@mooncake-ts/transport-shm'
 import { countedCalls } from './counted-calls.js'
+import { NEAR_DEADLINE_MS } from './deadlines.js'
 
 export interface ViewerArguments {
   readonly masterEndpoint: string
@@ -30,12 +31,15 @@ async function main({ masterEndpoint, socketDirectory, key }: ViewerArguments): 
   })
   process.on('disconnect', () => process.exit())
   let view: ObjectView | undefined
-  await until(async () => {
-    view?.[Symbol.dispose]()
-    const before = calls('Client.PinKey')
-    view = await store.getView(key)
-    return view != null && calls('Client.PinKey') === before
-  })
+  await until(
+    async () => {
+      view?.[Symbol.dispose]()
+      const before = calls('Client.PinKey')
+      view = await store.getView(key)
+      return view != null && calls('Client.PinKey') === before
+    },
+    { deadlineMs: NEAR_DEADLINE_MS },
+  )
   const say = (): void => {
     const firstByte = view!.bytes[0]! // Read first, then ask.
     process.send!({ valid: view!.valid, firstByte } satisfies Seen)
