@@ -10,6 +10,7 @@ import type { ObjectView, Store } from '@mooncake-ts/store'
 import { shm } from '@mooncake-ts/transport-shm'
 import { tcp } from '@mooncake-ts/transport-tcp'
 import { countedCalls } from '../near/counted-calls.js'
+import { NEAR_DEADLINE_MS, NEAR_TEST_TIMEOUT_MS } from '../near/deadlines.js'
 import { TestCluster, type NodeOptions } from './support.js'
 
 setFlagsFromString('--expose-gc')
@@ -17,43 +18,49 @@ const gc = runInNewContext('gc') as () => void
 
 const CAPACITY_BYTES = mib(4)
 const VALUE_BYTES = kib(300)
+/** What is disposed of is let go long before its lease would end by itself. */
+const PUT_DEADLINE_MS = 10_000
+const LONG_LEASE_MS = 60_000
 
-/** How an owner is told to keep an object where it is, and what makes it so. */
+/** How an owner is told to keep an object where it is, what makes it so, and a lease that outlives stalls of 2 s. */
 const PINNINGS = [
-  { pinning: 'by a lease', isNear: false, given: { placesMax: 0 }, keyLeaseMs: 400 },
-  { pinning: 'in shared memory', isNear: true, given: {}, keyLeaseMs: 2000 },
+  { pinning: 'by a lease', isNear: false, given: { placesMax: 0 }, keyLeaseMs: 3000 },
+  { pinning: 'in shared memory', isNear: true, given: {}, keyLeaseMs: 5000 },
 ] as const
 
 for (const { pinning, isNear, given, keyLeaseMs } of PINNINGS)
-  describe(`views, pinned ${pinning},`, () => {
+  describe(`views, pinned ${pinning},`, function () {
+    this.timeout(NEAR_TEST_TIMEOUT_MS)
     const socketDirectory = mkdtempSync(join(tmpdir(), 'views-'))
     const value = randomBytes(VALUE_BYTES, 1)
     let cluster: TestCluster
     let owner: Store
     let client: Store
-    let pinCalls: () => number
+    /** How often a view was asked for since none has to be; where the owner is near. */
+    let askedSince: (() => number) | undefined
 
     async function start(limits: NodeOptions['limits'] = {}): Promise<void> {
       const transports = [shm({ socketDirectory }), tcp()]
       const { metrics, calls } = countedCalls()
-      const each = { transports, limits: { ...given, ...limits } }
+      const each = { transports, limits: { keyLeaseMs: LONG_LEASE_MS, ...given, ...limits } }
       owner = await cluster.node('owner', { ...each, capacityBytes: CAPACITY_BYTES })
       client = await cluster.client('client', { ...each, metrics })
       await client.put('k', value)
-      pinCalls = () => calls('Client.PinKey')
-      if (isNear) await untilNear()
+      if (isNear) askedSince = await untilNear(() => calls('Client.PinKey'))
     }
 
-    /** Until views of what the owner has need no message; those of the tests are counted from then on. */
-    async function untilNear(): Promise<void> {
-      const { calls } = { calls: pinCalls }
-      await until(async () => {
-        const before = calls()
-        using view = await client.getView('k')
-        return view != null && calls() === before
-      })
+    /** Until views of what the owner has need no message. Gives how many were sent since. */
+    async function untilNear(calls: () => number): Promise<() => number> {
+      await until(
+        async () => {
+          const before = calls()
+          using view = await client.getView('k')
+          return view != null && calls() === before
+        },
+        { deadlineMs: NEAR_DEADLINE_MS },
+      )
       const asked = calls()
-      pinCalls = () => calls() - asked
+      return () => calls() - asked
     }
 
     /** Puts so much that everything that can be evicted is. */
@@ -64,11 +71,12 @@ for (const { pinning, isNear, given, keyLeaseMs } of PINNINGS)
     const isValue = (view: ObjectView): boolean => Buffer.from(view.bytes).equals(value)
 
     beforeEach(async () => {
+      askedSince = undefined
       cluster = await TestCluster.start()
     })
     afterEach(async function () {
       await cluster[Symbol.asyncDispose]()
-      if (isNear && this.currentTest?.state === 'passed') expect(pinCalls()).to.equal(0)
+      if (askedSince != null && this.currentTest?.state === 'passed') expect(askedSince()).to.equal(0)
     })
     after(() => {
       rmSync(socketDirectory, { recursive: true })
@@ -112,10 +120,10 @@ for (const { pinning, isNear, given, keyLeaseMs } of PINNINGS)
       using view = await client.getView('k')
       const begun = performance.now()
       await client.remove('k')
-      await until(() => performance.now() - begun > keyLeaseMs + 1000, { deadlineMs: 10_000 })
+      await until(() => performance.now() - begun > 1.2 * keyLeaseMs, { deadlineMs: 2 * keyLeaseMs })
       await churn()
       expect([isValue(view!), view!.valid]).to.deep.equal([true, true])
-    }).timeout(10_000)
+    })
 
     it('are empty once they are disposed of, and their space is used again', async () => {
       await start()
@@ -128,7 +136,7 @@ for (const { pinning, isNear, given, keyLeaseMs } of PINNINGS)
       }
       for (const view of views) expect([view!.bytes.byteLength, view!.valid]).to.deep.equal([0, false])
       for (const part of parts) expect(part.byteLength).to.equal(0)
-      await client.put('large', new Uint8Array(CAPACITY_BYTES), { deadlineMs: 2000 })
+      await client.put('large', new Uint8Array(CAPACITY_BYTES), { deadlineMs: PUT_DEADLINE_MS })
     })
 
     it('that nobody disposed of let go when they are collected', async () => {
@@ -136,14 +144,17 @@ for (const { pinning, isNear, given, keyLeaseMs } of PINNINGS)
       await client.getView('k')
       await owner.getView('k')
       await client.remove('k')
-      await until(() => {
-        gc()
-        return client.put('large', new Uint8Array(CAPACITY_BYTES), { deadlineMs: 300 }).then(
-          () => true,
-          () => false,
-        )
-      })
-    }).timeout(10_000)
+      await until(
+        () => {
+          gc()
+          return client.put('large', new Uint8Array(CAPACITY_BYTES), { deadlineMs: 300 }).then(
+            () => true,
+            () => false,
+          )
+        },
+        { deadlineMs: PUT_DEADLINE_MS },
+      )
+    })
 
     it('of many keys come together, each with a life of its own', async () => {
       await start()
@@ -167,7 +178,7 @@ for (const { pinning, isNear, given, keyLeaseMs } of PINNINGS)
         expect(Buffer.from(view!.bytes).equals(expected[i + 2]!)).to.equal(true)
         view![Symbol.dispose]()
       })
-      await client.put('large', new Uint8Array(CAPACITY_BYTES), { deadlineMs: 2000 })
+      await client.put('large', new Uint8Array(CAPACITY_BYTES), { deadlineMs: PUT_DEADLINE_MS })
     })
 
     it('are copies where no transport can show the bytes', async () => {
