@@ -22,11 +22,11 @@ export interface LaneGroupHost {
   readonly clock: Clock
   /** Connects and greets. Rejects with a MooncakeError. */
   openLane(): Promise<ClientLane>
-  /** Whether a piece may go on the wire now, in one frame with so many bytes; one alone always may. */
-  admits(frameBytes: number, pieceBytes: number): boolean
+  /** Whether a piece may go on the wire now; one alone always may. */
+  admits(pieceBytes: number): boolean
   /** Takes the piece's slot; false where it failed instead, and is settled. */
   prepare(piece: Piece): boolean
-  /** Bytes were posted. */
+  /** Bytes are about to be posted. */
   posted(byteLength: number): void
   /** The piece was never on the wire. */
   refuse(piece: Piece, error: Error): void
@@ -70,6 +70,7 @@ export class LaneGroup {
 
   /** Call `pump` after the last of a batch, so that pieces are packed. */
   push(piece: Piece): void {
+    if (this.#queue.length === 0) this.#roundFrames = 0
     this.#queue.push(piece)
   }
 
@@ -91,7 +92,6 @@ export class LaneGroup {
     } finally {
       this.#pumping = false
     }
-    if (this.#queue.length === 0) this.#roundFrames = 0
     this.#openLanes()
   }
 
@@ -127,13 +127,13 @@ export class LaneGroup {
     let byteLength = 0
     for (let next = this.#queue.first; next != null && pieces.length < opsMax; next = this.#queue.first) {
       if (pieces.length > 0 && byteLength + next.byteLength > packedBytes) break
-      if (!this.#host.admits(byteLength, next.byteLength)) break
+      if (!this.#host.admits(next.byteLength)) break
       this.#queue.shift()
       if (!this.#host.prepare(next)) continue
       pieces.push(next)
       byteLength += next.byteLength
+      this.#host.posted(next.byteLength)
     }
-    this.#host.posted(byteLength)
     return pieces
   }
 

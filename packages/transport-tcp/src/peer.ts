@@ -127,9 +127,9 @@ export class Peer implements LaneGroupHost {
     })
   }
 
-  admits(frameBytes: number, pieceBytes: number): boolean {
-    const inflightBytes = this.#inflightBytes + frameBytes
-    return inflightBytes === 0 || inflightBytes + pieceBytes <= this.#deps.options.inflightBytesMaxPerPeer
+  admits(pieceBytes: number): boolean {
+    const { inflightBytesMaxPerPeer } = this.#deps.options
+    return this.#inflightBytes === 0 || this.#inflightBytes + pieceBytes <= inflightBytesMaxPerPeer
   }
 
   posted(byteLength: number): void {

@@ -58,10 +58,7 @@ async function start(options: Partial<LaneGroupOptions> = {}, inflightBytesMax =
   const host: LaneGroupHost = {
     clock: systemClock,
     openLane,
-    admits: (frameBytes, pieceBytes) => {
-      const bytes = inflightBytes + frameBytes
-      return bytes === 0 || bytes + pieceBytes <= inflightBytesMax
-    },
+    admits: pieceBytes => inflightBytes === 0 || inflightBytes + pieceBytes <= inflightBytesMax,
     prepare: piece => {
       const { onRefused } = piece.operation as unknown as Part
       onRefused?.()
