@@ -18,8 +18,8 @@ export interface ObjectView extends Disposable {
    * Whether the bytes are those of the object. The owner of a shared view keeps them for as long as this
    * process runs: it sees that in memory that the two share, or hears it in renewals of a pin. When it has seen
    * and heard nothing for its `keyLeaseMs`, because this process was stopped or busy, it may use the memory for
-   * another object; before it does, this is false, for good. So read first, then ask. A view whose owner died
-   * stays valid: nobody changes the bytes any more.
+   * another object; before it does, this is false, for good. So read first, then ask. When an owner has died,
+   * nobody changes the bytes any more, although this may become false all the same.
    */
   readonly valid: boolean
 }

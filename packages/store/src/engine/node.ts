@@ -122,7 +122,7 @@ export class Node implements Startable {
           this.#announce(meta, tier)
           if (tier.supports.directMemory) this.#places.publish(meta.key, meta.generation)
         },
-        isViewed: (meta, tier, onLeft) => this.#places.isViewed(meta, tier, onLeft),
+        isViewed: (meta, holding, onLeft) => this.#places.isViewed(meta, holding, onLeft),
         removed: (meta, tier, reason) => {
           this.#withdraw(meta, tier, reason)
         },

@@ -7,7 +7,7 @@ export interface OpenViewInit {
   readonly bytes: Uint8Array
   readonly source: ObjectView['source']
   readonly isValid: () => boolean
-  /** Gives up what keeps the bytes. Called once; must not know the view, which would keep it. */
+  /** Gives up what keeps the bytes. Called once; must not know view or bytes, which would keep them. */
   readonly release: () => void
 }
 
@@ -20,6 +20,8 @@ interface Holder {
 /** The views that nobody has disposed of. */
 export class OpenViews {
   readonly #holders = new Set<Holder>()
+  /** Who keeps the bytes alone keeps their view, and so what they show. */
+  readonly #ofBuffer = new WeakMap<ArrayBufferLike, View>()
   readonly #collected = new FinalizationRegistry<Holder>(holder => {
     this.#end(holder)
   })
@@ -36,6 +38,7 @@ export class OpenViews {
     const holder = { view: new WeakRef(view), release: init.release }
     this.#holders.add(holder)
     this.#collected.register(view, holder, view)
+    this.#ofBuffer.set(init.bytes.buffer, view)
     return view
   }
 

@@ -7,7 +7,7 @@ import type { TieredBackend } from '../local/tiered-backend.js'
 import { NearViews, type NearViewer } from '../near/near-views.js'
 import type { Neighbours } from '../near/neighbours.js'
 import type { PeerClient } from '../peers/peer-client.js'
-import { PinKeeper, PINS_PER_CALL_MAX } from '../peers/pin-keeper.js'
+import { PinKeeper, PINS_PER_CALL_MAX, type Pin } from '../peers/pin-keeper.js'
 import type { WireRegion } from '../peers/protocol.js'
 import type { Unannounced } from '../peers/unannounced.js'
 import type { Router } from '../routes/router.js'
@@ -213,9 +213,7 @@ export class Viewer {
         const { key } = each
         const pin = { key, operationId }
         keeper.keep(pin, leaseMs)
-        const release = (): void => {
-          keeper.letGo(pin)
-        }
+        const release = releaseOf(keeper, pin)
         const shown = await this.#show(region, byteLength, signal).catch(() => undefined)
         if (shown == null) release()
         else {
@@ -309,6 +307,13 @@ export class Viewer {
     } finally {
       region.close() // The views keep the memory.
     }
+  }
+}
+
+/** Here, where it knows nothing of the bytes: it would keep them. */
+function releaseOf(keeper: PinKeeper, pin: Pin): () => void {
+  return () => {
+    keeper.letGo(pin)
   }
 }
 

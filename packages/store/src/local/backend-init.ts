@@ -1,6 +1,7 @@
 import { MooncakeError, type Clock, type Logger, type MemoryProvider, type Metrics } from '@mooncake-ts/core'
 import type { EvictionPolicyFactory, Tier } from '@mooncake-ts/core'
 import type { SchedulerConfig } from '../tiering/scheduler-config.js'
+import type { Holding } from './holding.js'
 import type { ObjectMeta } from './object-table.js'
 import type { StagingPool } from './staging-pool.js'
 
@@ -17,7 +18,7 @@ export interface BackendEvents {
    * Somebody without a lease looks at the object, so that it frees nothing if it is evicted. Then it is not, until
    * `onLeft` is called, later and once. @defaultValue nobody does
    */
-  isViewed?(meta: ObjectMeta, tier: Tier, onLeft: () => void): boolean
+  isViewed?(meta: ObjectMeta, holding: Holding, onLeft: () => void): boolean
 }
 
 export interface TieredBackendInit {

@@ -90,9 +90,12 @@ class TierOrder {
   }
 }
 
+/** So many in a row are passed over; then one goes although it is viewed, and frees its space when it is not. */
+const VIEWED_PER_VICTIM_MAX = 1024
+
 /**
  * Keys to current objects, and who is next to go in each tier. Looking up, touching and finding a victim take
- * constant time; nothing is ever scanned. It knows nothing of bytes and their tiers' I/O, and it gives up no
+ * constant time, but for victims that are viewed, each of which is passed over once. It knows nothing of bytes and their tiers' I/O, and it gives up no
  * hold: that is for whoever took the replica out.
  */
 export class ObjectTable {
@@ -217,12 +220,13 @@ export class ObjectTable {
 
   /**
    * Who goes next in a tier: whom the policy says, a soft-pinned one only when there is no other and `softPins` allows.
+   * Not what is viewed, which would free nothing; it is out of the order until nobody views it.
    */
   victim(tier: Tier, softPins: boolean): Replica | undefined {
     const { ordinary, softPinned } = this.#orderOf(tier)
-    for (;;) {
+    for (let viewed = 0; ; viewed++) {
       const victim = ordinary.victim ?? (softPins ? softPinned.victim : undefined)
-      if (victim == null || !this.#isViewed(victim)) return victim
+      if (victim == null || viewed === VIEWED_PER_VICTIM_MAX || !this.#isViewed(victim)) return victim
       this.beginCopy(victim)
     }
   }

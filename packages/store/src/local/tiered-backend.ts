@@ -324,7 +324,7 @@ export class TieredBackend {
   }
 
   readonly #isViewed = (replica: Replica): boolean =>
-    this.#events.isViewed?.(replica.object, replica.holding.tier, () => {
+    this.#events.isViewed?.(replica.object, replica.holding, () => {
       this.#endRead(replica)
     }) === true
 

@@ -8,8 +8,8 @@ import { PIN_LEASE_MS_MIN, PIN_TABLE_BYTES, PinTable } from './pin-table.js'
 const OPEN_TIMEOUT_MS = 5000
 /** An owner that takes no pins is asked again after this. */
 const RETRY_MS = 10_000
-/** Then the event loop turns, and with it the beats: who asks for one view after the other waits for nothing else. */
-const VIEWS_PER_TURN = 128
+/** Then the event loop turns: who asks for one view after the other waits for nothing else. */
+const TURN_MS_MAX = 10
 
 export interface NearViewsInit {
   readonly clock: Clock
@@ -36,7 +36,8 @@ export class NearViews {
   readonly #known = new WeakMap<Neighbour, Known>()
   readonly #sessions = new Set<PinSession>()
   readonly #closing = new AbortController()
-  #viewCount = 0
+  /** When the event loop was last known to turn. */
+  #turnedMs = 0
 
   constructor(init: NearViewsInit) {
     this.#init = init
@@ -51,7 +52,7 @@ export class NearViews {
     const { session } = known
     if (session?.ended === false) {
       return async (key, signal) => {
-        if (++this.#viewCount % VIEWS_PER_TURN === 0) await new Promise(resolve => setImmediate(resolve))
+        if (this.#init.clock.nowMs() - this.#turnedMs > TURN_MS_MAX) await this.#turn()
         return await neighbour.view(key, session, signal)
       }
     }
@@ -63,6 +64,11 @@ export class NearViews {
   close(): void {
     this.#closing.abort()
     for (const session of this.#sessions) session.end()
+  }
+
+  async #turn(): Promise<void> {
+    await new Promise(resolve => setImmediate(resolve))
+    this.#turnedMs = this.#init.clock.nowMs()
   }
 
   async #open(peer: PeerClient, { transport }: Neighbour, known: Known): Promise<void> {

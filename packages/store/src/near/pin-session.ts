@@ -26,6 +26,7 @@ export class PinSession {
   readonly #clock: Clock
   readonly #table: PinTable
   readonly #keptMs: number
+  readonly #intervalMs: number
   readonly #beating: Disposable
   readonly #onEnd: () => void
   /** How often each epoch is pinned. */
@@ -46,9 +47,9 @@ export class PinSession {
     this.#onEnd = onEnd
     this.#beatMs = sinceMs
     this.#usedMs = sinceMs
-    const intervalMs = Math.min(BEAT_MS_MAX, leaseMs / BEATS_PER_LEASE)
-    this.#keptMs = leaseMs - MARGIN_BEATS * intervalMs
-    this.#beating = clock.every(intervalMs, () => {
+    this.#intervalMs = Math.min(BEAT_MS_MAX, leaseMs / BEATS_PER_LEASE)
+    this.#keptMs = leaseMs - MARGIN_BEATS * this.#intervalMs
+    this.#beating = clock.every(this.#intervalMs, () => {
       this.#beat()
     })
   }
@@ -59,6 +60,10 @@ export class PinSession {
 
   /** Undefined where the owner has to be asked. */
   pin(places: PlaceReader, place: Place): PlacePin | undefined {
+    const nowMs = this.#clock.nowMs()
+    this.#usedMs = nowMs
+    // Who opens one view after the other may keep timers waiting.
+    if (nowMs - this.#beatMs >= this.#intervalMs) this.#beat()
     if (this.#ended) return undefined
     const { epoch } = place
     const count = this.#counts.get(epoch) ?? 0
@@ -86,6 +91,7 @@ export class PinSession {
   }
 
   #beat(): void {
+    if (this.#ended) return
     const nowMs = this.#clock.nowMs()
     if (this.#counts.size > 0) this.#usedMs = nowMs
     // This process has stood still, and the owner may have given the memory away; or nobody wants it any more.

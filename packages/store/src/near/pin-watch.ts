@@ -5,8 +5,8 @@ import { PinReader } from './pin-table.js'
 const TABLES_MAX = 256
 /** How long the space of an object that is gone waits after its last pin. */
 const LOOK_MS = 20
-/** Objects that are looked at in one turn of the event loop. */
-const OBJECTS_PER_LOOK = 4096
+/** Of one turn of the event loop: about a millisecond, mostly of misses of the cache. */
+const LOOK_UPS_PER_TURN = 1024
 
 /** Pins of one neighbour. */
 interface Watched {
@@ -69,7 +69,8 @@ export class PinWatch {
   /** To be called from time to time. */
   look(): void {
     this.#forget()
-    let left = Math.min(this.#kept.size, OBJECTS_PER_LOOK)
+    const objects = Math.ceil(LOOK_UPS_PER_TURN / Math.max(1, this.#tables.length))
+    let left = Math.min(this.#kept.size, objects)
     for (const kept of this.#kept) {
       if (left-- === 0) break
       this.#kept.delete(kept)
@@ -95,7 +96,8 @@ export class PinWatch {
       const { beat } = table.pins
       if (beat !== table.beat) {
         table.beat = beat
-        table.seenMs = nowMs
+        // After the beat was read: this process, too, may stand still, and a beat must not seem older than it is.
+        table.seenMs = this.#clock.nowMs()
       }
       return table.view.valid && nowMs - table.seenMs < this.#leaseMs
     })

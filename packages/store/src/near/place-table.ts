@@ -176,11 +176,20 @@ export class PlaceTable extends PlaceReader {
   /** Who goes next in a full group. */
   #turn = 0
   readonly #onEmptied: (slot: number, epoch: number) => void
+  readonly #mayDisplace: (epoch: number) => boolean
 
-  /** @param onEmptied nobody believes any more what the slot said at this epoch, who has not said so before */
-  constructor(bytes: Uint8Array, onEmptied: (slot: number, epoch: number) => void = () => {}) {
+  /**
+   * @param onEmptied nobody believes any more what the slot said at this epoch, who has not said so before
+   * @param mayDisplace whether another object may get the place of the one at this epoch
+   */
+  constructor(
+    bytes: Uint8Array,
+    onEmptied: (slot: number, epoch: number) => void = () => {},
+    mayDisplace: (epoch: number) => boolean = () => true,
+  ) {
     super(bytes)
     this.#onEmptied = onEmptied
+    this.#mayDisplace = mayDisplace
   }
 
   beatOnce(): void {
@@ -189,7 +198,7 @@ export class PlaceTable extends PlaceReader {
 
   /**
    * In the place of whatever the table said of the key before; of another object, where its group is full. Gives the
-   * slot; undefined for a key that no table has.
+   * slot; undefined for a key that no table has, and where nobody may be displaced.
    */
   publish(
     { key, generation, byteLength, checksum }: PlacedObject,
@@ -199,6 +208,7 @@ export class PlaceTable extends PlaceReader {
     const keyBytes = this.encode(key)
     if (keyBytes === 0) return undefined
     const slot = this.#slotOf(keyBytes) ?? this.#freeSlot()
+    if (slot == null) return undefined
     const [ints, doubles] = [this.intsOf(slot), this.doublesOf(slot)]
     this.#empty(slot)
     this.ints[HEADER_INTS + slot] = this.hash
@@ -214,15 +224,13 @@ export class PlaceTable extends PlaceReader {
     return slot
   }
 
-  /** The epoch of what the table says of an object. */
-  epochOf(key: string, generation: number): number | undefined {
-    const slot = this.#slotOfObject(key, generation)
-    return slot == null ? undefined : this.ints[this.intsOf(slot) + EPOCH]
+  epochOf(slot: number): number {
+    return this.ints[this.intsOf(slot) + EPOCH]!
   }
 
   /** Nobody finds it any more, and what is being read of it will not be believed. */
   withdraw(key: string, generation: number): void {
-    const slot = this.#slotOfObject(key, generation)
+    const slot = this.slotOf(key, generation)
     if (slot != null) this.#empty(slot)
   }
 
@@ -242,7 +250,8 @@ export class PlaceTable extends PlaceReader {
     this.#onEmptied(slot, epoch)
   }
 
-  #slotOfObject(key: string, generation: number): number | undefined {
+  /** The one that says something of the object. */
+  slotOf(key: string, generation: number): number | undefined {
     const keyBytes = this.encode(key)
     const slot = keyBytes === 0 ? undefined : this.#slotOf(keyBytes)
     return slot != null && this.doubles[this.doublesOf(slot) + GENERATION] === generation ? slot : undefined
@@ -258,12 +267,15 @@ export class PlaceTable extends PlaceReader {
     return undefined
   }
 
-  #freeSlot(): number {
+  #freeSlot(): number | undefined {
     const first = this.firstOfGroup()
     for (let slot = first; slot < first + GROUP_SLOTS; slot++) {
       if (this.ints[this.intsOf(slot) + EPOCH] === 0) return slot
     }
-    this.#turn = (this.#turn + 1) % GROUP_SLOTS
-    return first + this.#turn
+    for (let tries = 0; tries < GROUP_SLOTS; tries++) {
+      this.#turn = (this.#turn + 1) % GROUP_SLOTS
+      if (this.#mayDisplace(this.epochOf(first + this.#turn))) return first + this.#turn
+    }
+    return undefined
   }
 }

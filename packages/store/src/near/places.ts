@@ -1,4 +1,4 @@
-import type { Clock, Exposure, MemoryProvider, Region, Slice, Tier, Transport } from '@mooncake-ts/core'
+import type { Clock, Exposure, MemoryProvider, Region, Slice, Transport } from '@mooncake-ts/core'
 import type { Holding } from '../local/holding.js'
 import type { ObjectMeta, TieredBackend } from '../local/tiered-backend.js'
 import type { OpenPlaces, WireRegion } from '../peers/protocol.js'
@@ -122,11 +122,13 @@ export class Places {
    * A neighbour looks at it, so that it would free nothing if it went. Then `onLeft` is called soon after none does any
    * more.
    */
-  isViewed({ key, generation }: ObjectMeta, { supports }: Tier, onLeft: () => void): boolean {
-    if (this.#opened?.pins.isWatching !== true || !supports.directMemory) return false
-    const { table, pins } = this.#opened
-    const epoch = table.epochOf(key, generation)
-    if (epoch == null || !pins.isPinned(epoch)) return false
+  isViewed({ key, generation }: ObjectMeta, holding: Holding, onLeft: () => void): boolean {
+    if (this.#opened?.pins.isWatching !== true) return false
+    const { table, holdings, pins } = this.#opened
+    const slot = table.slotOf(key, generation)
+    if (slot == null || holdings[slot] !== holding) return false
+    const epoch = table.epochOf(slot)
+    if (!pins.isPinned(epoch)) return false
     pins.whenUnpinned(epoch, onLeft)
     return true
   }
@@ -147,13 +149,15 @@ export class Places {
     const shown = this.#show(placeTableBytes(slotCount))
     const holdings = new Array<Holding | undefined>(slotCount)
     const pins = new PinWatch(clock, keyLeaseMs)
-    const table = new PlaceTable(shown.region.view(0, shown.region.byteLength), (slot, epoch) => {
+    const onEmptied = (slot: number, epoch: number): void => {
       const holding = holdings[slot]!
       holdings[slot] = undefined
       if (!pins.isPinned(epoch)) return
       holding.retain()
       pins.whenUnpinned(epoch, () => holding.release())
-    })
+    }
+    const bytes = shown.region.view(0, shown.region.byteLength)
+    const table = new PlaceTable(bytes, onEmptied, epoch => !pins.isPinned(epoch))
     const beat = clock.every(BEAT_MS, () => {
       table.beatOnce()
       pins.look()
@@ -188,6 +192,8 @@ export class Places {
       known = { number: this.#regions.size, window: this.#expose(region) }
       this.#regions.set(region, known)
     }
+    const said = table.slotOf(meta.key, meta.generation)
+    if (said != null && holdings[said] === holding) return // Another epoch would hide who looks at it.
     const slot = table.publish(meta, known.number, offset)
     if (slot != null) holdings[slot] = holding
   }

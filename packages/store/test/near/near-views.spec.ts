@@ -123,9 +123,25 @@ describe('NearViews', () => {
 
   it('let the event loop turn, also for who waits for nothing else', async () => {
     await opened()
-    let turned = false
-    setImmediate(() => (turned = true))
-    for (let i = 0; i < 200; i++) await scene.views.at(scene.peer)!('k', never)
-    expect(turned).to.equal(true)
+    let [turns, ended] = [0, false]
+    const turn = (): void => {
+      turns++
+      if (!ended) setImmediate(turn)
+    }
+    setImmediate(turn)
+    try {
+      for (const [afterMs, turned] of [
+        [11, true],
+        [9, false],
+        [2, true],
+      ] as const) {
+        await scene.clock.advance(afterMs)
+        const before = turns
+        for (let i = 0; i < 200; i++) await scene.views.at(scene.peer)!('k', never)
+        expect(turns > before).to.equal(turned)
+      }
+    } finally {
+      ended = true
+    }
   })
 })

@@ -33,7 +33,7 @@ class Scene implements AsyncDisposable {
         removed: ({ key, generation }) => {
           this.places.withdraw(key, generation)
         },
-        isViewed: (meta, tier, onLeft) => this.places.isViewed(meta, tier, onLeft),
+        isViewed: (meta, holding, onLeft) => this.places.isViewed(meta, holding, onLeft),
       },
     })
     const transport = {
@@ -109,9 +109,11 @@ describe('Places, of objects that neighbours look at', () => {
       places.publish('k', 1)
       await Promise.resolve(harness.backend.remove('k'))
     },
-    'removed after another object took its place': async scene => {
+    'removed after others wanted its place': async scene => {
       const { harness } = scene
-      for (let i = 0; scene.find('k') != null; i++) await harness.put(`other-${i}`, 1)
+      const { epoch } = scene.find('k')!
+      for (let i = 0; i < 300; i++) await harness.put(`other-${i}`, 1)
+      expect(scene.find('k')!.epoch).to.equal(epoch)
       harness.backend.remove('k')
     },
   }

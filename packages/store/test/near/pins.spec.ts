@@ -104,6 +104,29 @@ describe('PinSession', () => {
     expect(session.pin(places, found.at(-1)!)).not.to.equal(undefined)
   })
 
+  it('is kept by who pins one place after the other and lets no timer run', async () => {
+    const { session, places, watch, publish, clock, readerClock } = neighbours()
+    const [held, other] = [publish('held'), publish('other')]
+    const pin = session.pin(places, held)!
+    readerClock.stalled = true
+    for (let turns = 0; turns < 60; turns++) {
+      await clock.advance(500)
+      session.pin(places, other)!.release()
+      watch.look()
+      expect([pin.isKept(), watch.isPinned(held.epoch)]).to.deep.equal([true, true])
+    }
+  })
+
+  it('is kept where nothing is ever pinned when it beats', async () => {
+    const { session, places, publish, clock } = neighbours()
+    const place = publish('a')
+    for (let seconds = 0; seconds < 100; seconds++) {
+      await clock.advance(1000)
+      session.pin(places, place)!.release()
+    }
+    expect(session.ended).to.equal(false)
+  })
+
   it('is kept by its beats, and ends when nobody has wanted anything for long', async () => {
     const { session, places, watch, publish, clock, ends } = neighbours()
     const place = publish('a')
@@ -158,6 +181,28 @@ describe('PinSession', () => {
 })
 
 describe('PinWatch', () => {
+  it('counts a beat from when it was seen, also where it stands still in between', () => {
+    let [nowMs, stallMs] = [0, 0]
+    const clock = {
+      nowMs: () => {
+        const saidMs = nowMs
+        nowMs += stallMs
+        stallMs = 0
+        return saidMs
+      },
+    } as Clock
+    const bytes = bytesOf(PIN_TABLE_BYTES)
+    const [table, watch] = [new PinTable(bytes), new PinWatch(clock, LEASE_MS)]
+    watch.add({ bytes, valid: true })
+    table.add(1)
+    table.beatOnce()
+    stallMs = 2 * LEASE_MS
+    watch.look()
+    nowMs += 20
+    watch.look()
+    expect(watch.isPinned(1)).to.equal(true)
+  })
+
   it('lets go soon after the last pin went, and has no timer before and after', async () => {
     const { session, places, watch, publish, clock } = neighbours()
     const gone: string[] = []

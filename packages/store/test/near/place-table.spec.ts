@@ -68,7 +68,8 @@ describe('PlaceTable', () => {
     const publish = (key: string, generation = 1): void => {
       const slot = table.publish(objectOf(key, generation), 0, 0)
       const place = reader.find(key)!
-      expect([slot, table.epochOf(key, generation)]).to.deep.equal([place.slot, place.epoch])
+      expect([slot, table.slotOf(key, generation)]).to.deep.equal([place.slot, place.slot])
+      expect(table.epochOf(place.slot)).to.equal(place.epoch)
       known.set(place.epoch, place)
     }
     for (let n = 0; n < 300; n++) publish(`k${n}`) // In the place of each other.
@@ -80,13 +81,33 @@ describe('PlaceTable', () => {
     publish(key, 2)
     expect(known.has(first.epoch)).to.equal(false)
     table.withdraw(key, 1)
-    expect(table.epochOf(key, 1)).to.equal(undefined)
+    expect(table.slotOf(key, 1)).to.equal(undefined)
     const { size } = known
     table.withdraw(key, 2)
     table.withdraw(key, 2)
     expect(known.size).to.equal(size - 1)
     table.withdrawAll()
     expect(known.size).to.equal(0)
+  })
+
+  it('displaces nobody who may not be, and says so', () => {
+    const bytes = new Uint8Array(new ArrayBuffer(placeTableBytes(SLOTS)))
+    const kept = new Set<number>()
+    const table = new PlaceTable(
+      bytes,
+      (_, epoch) => expect(kept.has(epoch)).to.equal(false),
+      epoch => !kept.has(epoch),
+    )
+    const keys = Array.from({ length: 300 }, (_, n) => `k${n}`)
+    const refused = keys.filter(key => {
+      const slot = table.publish(objectOf(key), 0, 0)
+      if (slot != null) kept.add(table.epochOf(slot))
+      return slot == null
+    })
+    expect([kept.size, refused.length]).to.deep.equal([SLOTS, 300 - SLOTS])
+    kept.delete(table.epochOf(table.slotOf(keys[0]!, 1)!))
+    expect(refused.some(key => table.publish(objectOf(key), 0, 0) != null)).to.equal(true)
+    expect(table.slotOf(keys[0]!, 1)).to.equal(undefined)
   })
 
   it('leaves out keys that are too long or not of Latin-1', () => {
