@@ -25,9 +25,9 @@ function pageOf(report: Report): string {
 <body>
 <h1>mooncake-ts: a measured run</h1>
 <p>Commit ${escape(report.commit)}, ${escape(report.date)}. ${escape(report.machine)}.
-${report.rounds} rounds; in each, every contender was measured once for ${report.durationMs} ms, in turning
-order. Figures are medians over the rounds, with the smallest and the largest; the ceiling is the best of several
-ways to do the same without a store.</p>
+${report.rounds} rounds after ${report.warmUpMs} ms of warming up; in each, every contender was measured once for
+${report.durationMs} ms, in turning order. Figures are medians over the rounds, with the smallest and the largest;
+the ceiling is the best of several ways to do the same without a store.</p>
 ${absences(report)}
 ${targets(report.results)}
 ${sections.join('\n')}

@@ -91,10 +91,9 @@ export class PinSession {
   }
 
   #beat(): void {
-    if (this.#ended) return
     const nowMs = this.#clock.nowMs()
     if (this.#counts.size > 0) this.#usedMs = nowMs
-    // This process has stood still, and the owner may have given the memory away; or nobody wants it any more.
+    // It has ended; this process has stood still, and the owner may have given the memory away; or nobody wants it.
     if (!this.#isKept(nowMs) || nowMs - this.#usedMs > UNUSED_MS_MAX) {
       this.end()
       return
